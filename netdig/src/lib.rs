@@ -1,0 +1,2 @@
+//! netdig as a library: sources, observations, evidence, outputs.
+pub mod observation;
