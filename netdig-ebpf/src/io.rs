@@ -1,0 +1,245 @@
+//! Bytes through descriptors: the filter, the snap length, and the record that
+//! is filled in place in the ring buffer.
+use core::{mem::MaybeUninit, ptr};
+
+use aya_ebpf::{
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::generated::{
+        bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    },
+};
+use netdig_ebpf::{Descriptor, PAYLOAD_MAX, Record, WIRE_KEY, call, class, flag, kind, loss, lost};
+
+use crate::{
+    file::{File, file_of, user_address},
+    kernel::{Task, header, load, user},
+    maps::{EVENTS, WIRE, config, lose},
+};
+
+pub const MSG_PEEK: u64 = 0x2;
+const MSG_ERRQUEUE: u64 = 0x2000;
+const EINTR: i64 = -4;
+const EAGAIN: i64 = -11;
+/// Results from -512 on are the kernel's own: the call will be restarted.
+const RESTART: i64 = -512;
+
+/// Payload capacity of the record classes; a record takes the smallest that fits.
+const SMALL: usize = 104;
+const MEDIUM: usize = 488;
+const FRAME: usize = 1512;
+const LARGE: usize = 4096;
+
+/// Where the payload of a record is.
+#[derive(Clone, Copy)]
+pub enum Payload {
+    User(u64),
+    Kernel(u64),
+}
+
+/// A record with room for its payload, as it lies in the ring buffer.
+#[repr(C)]
+struct Sized<const CAP: usize> {
+    record: Record,
+    data: [u8; CAP],
+}
+
+/// The arguments of the call that just ended.
+#[derive(Clone, Copy)]
+pub struct Call {
+    regs: u64,
+    pub kind: u8,
+    pub result: i64,
+}
+
+impl Call {
+    #[inline(always)]
+    pub fn new(regs: u64, kind: u8, result: i64) -> Call {
+        Call { regs, kind, result }
+    }
+
+    #[inline(always)]
+    pub fn arg0(self) -> u64 {
+        unsafe { load(self.regs, config!(offsets.regs_arg[0])) }
+    }
+    #[inline(always)]
+    pub fn arg1(self) -> u64 {
+        unsafe { load(self.regs, config!(offsets.regs_arg[1])) }
+    }
+    #[inline(always)]
+    pub fn arg2(self) -> u64 {
+        unsafe { load(self.regs, config!(offsets.regs_arg[2])) }
+    }
+    #[inline(always)]
+    pub fn arg3(self) -> u64 {
+        unsafe { load(self.regs, config!(offsets.regs_arg[3])) }
+    }
+    #[inline(always)]
+    pub fn arg4(self) -> u64 {
+        unsafe { load(self.regs, config!(offsets.regs_arg[4])) }
+    }
+
+    #[inline(always)]
+    pub fn is_write(self) -> bool {
+        matches!(
+            self.kind,
+            call::WRITE | call::SENDTO | call::WRITEV | call::SENDMSG | call::SENDMMSG
+        )
+    }
+
+    /// Whether the result is of interest at all: bytes moved, or a packet that
+    /// was handed over and refused.
+    #[inline(always)]
+    pub fn moved(self) -> bool {
+        self.result > 0
+            || (self.is_write()
+                && self.result < 0
+                && self.result > RESTART
+                && self.result != EAGAIN
+                && self.result != EINTR)
+    }
+}
+
+/// Whether a receive with these flags takes nothing off the socket, or takes an
+/// error instead of data.
+#[inline(always)]
+pub fn only_looks(flags: u64) -> bool {
+    flags & (MSG_PEEK | MSG_ERRQUEUE) != 0
+}
+
+/// Which loss counter a class's events belong to.
+#[inline(always)]
+pub fn lost_kind(of: u8) -> u32 {
+    match of {
+        class::TUN => lost::TUN,
+        class::TUNNEL => lost::TUNNEL,
+        class::REGULAR | class::DIRECTORY => lost::FILE,
+        _ => lost::SOCKET,
+    }
+}
+
+/// The classified file of the call's descriptor, if its I/O is wanted.
+#[inline(always)]
+pub fn wanted_file(task: Task, fd: i32, call: Call) -> Option<File> {
+    let file = File::classify(task, file_of(task, fd));
+    if config!(classes) >> (file.class & 31) & 1 == 0 {
+        return None;
+    }
+    // A refused write says something where it is a packet; elsewhere it is noise.
+    if call.result < 0 && file.class != class::TUN && file.class != class::TUNNEL {
+        return None;
+    }
+    task.wanted().then_some(file)
+}
+
+/// Snap length of a class.
+#[inline(always)]
+pub fn snap(of: u8) -> u64 {
+    let snaps = &raw const crate::maps::CONFIG.snap;
+    u64::from(unsafe { ptr::read_volatile(snaps.cast::<u32>().add(usize::from(of & 15))) })
+}
+
+/// A call with one plain buffer: read, write, sendto, recvfrom and their kin.
+#[inline(always)]
+pub fn single(call: Call, task: Task) {
+    let message = call.kind == call::SENDTO || call.kind == call::RECVFROM;
+    if call.kind == call::RECVFROM && only_looks(call.arg3()) {
+        return;
+    }
+    let fd = call.arg0() as i32;
+    let Some(file) = wanted_file(task, fd, call) else {
+        return;
+    };
+    if task.compat() {
+        return lose(lost_kind(file.class), loss::COMPAT);
+    }
+    let mut flags = if call.is_write() { flag::WRITE } else { 0 };
+    let mut record = Record {
+        header: header(task, kind::IO, flags, call.kind, call.result),
+        fd: unsafe { MaybeUninit::<Descriptor>::zeroed().assume_init() },
+        arg0: 0,
+        arg1: 0,
+    };
+    file.describe(fd, &mut record.fd);
+    let buffer = call.arg1();
+    let room = call.arg2();
+    let length = if call.result < 0 { room } else { call.result as u64 };
+    record.arg0 = length;
+    if message && user_address(call.arg4(), &mut record.fd.remote) {
+        flags |= flag::CALL_ADDRESS;
+    }
+    if file.class == class::TUNNEL && flags & flag::WRITE == 0 && record.fd.remote.family == 0 {
+        flags |= wire_source(buffer, &mut record.fd);
+    }
+    record.header.flags = flags;
+    // With MSG_TRUNC the result may exceed the buffer.
+    let present = if length < room { length } else { room };
+    emit(&record, Payload::User(buffer), present, file.class);
+}
+
+/// Where a datagram came from that was received without asking for its source.
+#[inline(always)]
+pub fn wire_source(buffer: u64, fd: &mut Descriptor) -> u16 {
+    let Some(key) = (unsafe { user::<[u8; WIRE_KEY]>(buffer) }) else {
+        return 0;
+    };
+    match unsafe { WIRE.get(&key) } {
+        Some(seen) => {
+            fd.remote = seen.source;
+            flag::WIRE_ADDRESS
+        }
+        None => 0,
+    }
+}
+
+/// Sends a record with up to a snap length of its payload.
+#[inline(always)]
+pub fn emit(record: &Record, from: Payload, length: u64, of: u8) {
+    let limit = snap(of);
+    let wanted = if length < limit { length } else { limit };
+    let what = lost_kind(of);
+    if wanted <= SMALL as u64 {
+        send::<SMALL>(record, from, wanted, what);
+    } else if wanted <= MEDIUM as u64 {
+        send::<MEDIUM>(record, from, wanted, what);
+    } else if wanted <= FRAME as u64 {
+        send::<FRAME>(record, from, wanted, what);
+    } else if wanted <= LARGE as u64 {
+        send::<LARGE>(record, from, wanted, what);
+    } else {
+        send::<PAYLOAD_MAX>(record, from, wanted, what);
+    }
+}
+
+/// Sends a record of one class: `CAP` bytes of room for the payload.
+#[inline(always)]
+pub fn send<const CAP: usize>(record: &Record, from: Payload, wanted: u64, what: u32) {
+    unsafe {
+        let slot = bpf_ringbuf_reserve(
+            (&raw const EVENTS).cast_mut().cast(),
+            size_of::<Sized<CAP>>() as u64,
+            0,
+        )
+        .cast::<Sized<CAP>>();
+        if slot.is_null() {
+            return lose(what, loss::RING_FULL);
+        }
+        ptr::copy_nonoverlapping(
+            ptr::from_ref(record).cast::<u64>(),
+            (&raw mut (*slot).record).cast::<u64>(),
+            size_of::<Record>() / 8,
+        );
+        let size = if wanted > CAP as u64 { CAP as u64 } else { wanted } as u32;
+        let to = (&raw mut (*slot).data).cast();
+        let failed = match from {
+            Payload::User(address) => bpf_probe_read_user(to, size, address as *const _),
+            Payload::Kernel(address) => bpf_probe_read_kernel(to, size, address as *const _),
+        };
+        if failed == 0 {
+            (*slot).record.header.payload_len = size;
+        } else {
+            (*slot).record.header.flags |= flag::FAULT;
+            lose(what, loss::FAULT);
+        }
+        bpf_ringbuf_submit(slot.cast(), u64::from(BPF_RB_NO_WAKEUP));
+    }
+}

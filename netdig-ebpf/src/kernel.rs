@@ -1,0 +1,157 @@
+//! Reading kernel memory: typed where the kernel offers it, by helper otherwise.
+use core::{mem::MaybeUninit, ptr::read_volatile};
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_cgroup_id, bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_probe_read_kernel,
+    bpf_probe_read_user,
+};
+use netdig_ebpf::{Header, filter};
+
+use crate::maps::{CGROUPS, COMMS, NETNS, PIDS, config};
+
+/// Placeholder for the call of `bpf_rdonly_cast`, which the loader turns into a
+/// call of that kernel function; on kernels without it, it stays in dead code.
+const RDONLY_CAST: usize = 0x4e44;
+
+/// Gives a kernel address a type, so that its fields can be loaded directly.
+#[inline(always)]
+unsafe fn rdonly_cast(address: u64, type_id: u32) -> u64 {
+    let cast: unsafe extern "C" fn(u64, u64) -> u64 =
+        unsafe { core::mem::transmute(RDONLY_CAST) };
+    unsafe { cast(address, u64::from(type_id)) }
+}
+
+/// Loads a field of a pointer that the verifier knows the type of.
+#[inline(always)]
+pub unsafe fn load<T: Copy>(base: u64, offset: u32) -> T {
+    unsafe { read_volatile((base + u64::from(offset)) as *const T) }
+}
+
+/// Reads from any kernel address by helper. Zero where it faults.
+#[inline(always)]
+pub unsafe fn read<T: Copy>(address: u64) -> T {
+    let mut value = MaybeUninit::<T>::zeroed();
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        value.assume_init()
+    }
+}
+
+/// Reads a field of a struct at an untyped address. Zero where it faults.
+#[inline(always)]
+pub unsafe fn field<T: Copy>(base: u64, type_id: u32, offset: u32) -> T {
+    unsafe {
+        if config!(cast) != 0 {
+            load(rdonly_cast(base, type_id), offset)
+        } else {
+            read(base + u64::from(offset))
+        }
+    }
+}
+
+/// Reads from user memory; `None` where the page is not there.
+#[inline(always)]
+pub unsafe fn user<T: Copy>(address: u64) -> Option<T> {
+    let mut value = MaybeUninit::<T>::zeroed();
+    let result = unsafe {
+        bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _)
+    };
+    (result == 0).then(|| unsafe { value.assume_init() })
+}
+
+#[inline(always)]
+pub fn now() -> u64 {
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// The current task, as a typed pointer.
+#[derive(Clone, Copy)]
+pub struct Task(pub u64);
+
+impl Task {
+    #[inline(always)]
+    pub fn current() -> Task {
+        Task(unsafe { bpf_get_current_task_btf() } as u64)
+    }
+
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        unsafe { load(self.0, config!(offsets.task_tgid)) }
+    }
+
+    #[inline(always)]
+    pub fn pid(self) -> u32 {
+        unsafe { load(self.0, config!(offsets.task_pid)) }
+    }
+
+    #[inline(always)]
+    pub fn comm(self) -> [u8; 16] {
+        let comm: [u64; 2] = unsafe {
+            [
+                load(self.0, config!(offsets.task_comm)),
+                load(self.0, config!(offsets.task_comm) + 8),
+            ]
+        };
+        unsafe { core::mem::transmute(comm) }
+    }
+
+    /// Whether the current call is a 32-bit one.
+    #[inline(always)]
+    pub fn compat(self) -> bool {
+        let word: u32 = unsafe { load(self.0, config!(offsets.task_compat)) };
+        word & config!(compat_mask) != 0
+    }
+
+    #[inline(always)]
+    pub fn netns(self) -> u32 {
+        unsafe {
+            let proxy: u64 = load(self.0, config!(offsets.task_nsproxy));
+            if proxy == 0 {
+                return 0;
+            }
+            let net: u64 = load(proxy, config!(offsets.nsproxy_net));
+            load(net, config!(offsets.net_inum))
+        }
+    }
+
+    /// Whether the filters of the loader let this task's I/O pass.
+    #[inline(always)]
+    pub fn wanted(self) -> bool {
+        let filters = config!(filters);
+        if filters == 0 {
+            return true;
+        }
+        unsafe {
+            if filters & filter::PID != 0 && PIDS.get(&self.tgid()).is_none() {
+                return false;
+            }
+            if filters & filter::COMM != 0 && COMMS.get(&self.comm()).is_none() {
+                return false;
+            }
+            if filters & filter::CGROUP != 0 && CGROUPS.get(&bpf_get_current_cgroup_id()).is_none()
+            {
+                return false;
+            }
+            filters & filter::NETNS == 0 || NETNS.get(&self.netns()).is_some()
+        }
+    }
+}
+
+/// Fills the header that every record begins with.
+#[inline(always)]
+pub fn header(task: Task, kind: u16, flags: u16, call: u8, result: i64) -> Header {
+    Header {
+        ts_ns: now(),
+        kind,
+        flags,
+        payload_len: 0,
+        pid: task.tgid(),
+        tid: task.pid(),
+        comm: task.comm(),
+        cgroup: unsafe { bpf_get_current_cgroup_id() },
+        netns: task.netns(),
+        call: u16::from(call),
+        cpu: 0,
+        result,
+    }
+}

@@ -1,0 +1,75 @@
+//! Maps, and the constants that the loader fills in.
+use aya_ebpf::{
+    macros::map,
+    maps::{HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+};
+use netdig_ebpf::{
+    Config, LOSS_SLOTS, PORT_WORDS, Record, SYSCALL_TABLE, WIRE_KEY, WireSource, chain, loss,
+};
+
+/// Constant after loading: the verifier folds every read of it.
+#[unsafe(no_mangle)]
+pub static CONFIG: Config = unsafe { core::mem::zeroed() };
+/// What each syscall number of this architecture means (`netdig_ebpf::call`).
+#[unsafe(no_mangle)]
+pub static SYSCALLS: [u8; SYSCALL_TABLE] = [0; SYSCALL_TABLE];
+/// One bit a UDP port: those that carry a tunnel.
+#[unsafe(no_mangle)]
+pub static PORTS: [u64; PORT_WORDS] = [0; PORT_WORDS];
+
+/// A constant of the loader's, read so that the compiler cannot assume zero.
+macro_rules! config {
+    ($($field:tt)+) => {
+        unsafe { core::ptr::read_volatile(&raw const $crate::maps::CONFIG.$($field)+) }
+    };
+}
+pub(crate) use config;
+
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 26, 0);
+#[map]
+pub static CHAIN: ProgramArray = ProgramArray::with_max_entries(chain::SLOTS, 0);
+/// Per-CPU counters of what was lost: kind × cause.
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSS_SLOTS, 0);
+/// Room to gather vectors and strings in before their length is known.
+#[map]
+static WORK: PerCpuArray<Work> = PerCpuArray::with_max_entries(1, 0);
+
+#[map]
+pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(8192, 0);
+#[map]
+pub static COMMS: HashMap<[u8; 16], u8> = HashMap::with_max_entries(64, 0);
+#[map]
+pub static CGROUPS: HashMap<u64, u8> = HashMap::with_max_entries(4096, 0);
+#[map]
+pub static NETNS: HashMap<u32, u8> = HashMap::with_max_entries(1024, 0);
+/// Processes that hold a tun descriptor.
+#[map]
+pub static TUN_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(8192, 0);
+/// Where datagrams on tunnel ports came from, by their first bytes.
+#[map]
+pub static WIRE: LruHashMap<[u8; WIRE_KEY], WireSource> = LruHashMap::with_max_entries(16384, 0);
+
+/// Twice what a record holds, so that an offset and a length that are each
+/// within the half are within the whole: the verifier asks for that.
+pub const SCRATCH: usize = 16384;
+
+#[repr(C)]
+pub struct Work {
+    pub record: Record,
+    pub data: [u8; 2 * SCRATCH],
+}
+
+#[inline(always)]
+pub fn work() -> Option<&'static mut Work> {
+    WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
+}
+
+/// Counts one event of `what` as lost for `cause`.
+#[inline(always)]
+pub fn lose(what: u32, cause: u32) {
+    if let Some(counter) = LOST.get_ptr_mut(what * loss::CAUSES + cause) {
+        unsafe { *counter += 1 };
+    }
+}
