@@ -1,6 +1,6 @@
 //! Bytes through descriptors: the filter, the snap length, and the record that
 //! is filled in place in the ring buffer.
-use core::{mem::MaybeUninit, ptr};
+use core::ptr;
 
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
@@ -8,7 +8,7 @@ use aya_ebpf::{
         bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_reserve, bpf_ringbuf_submit,
     },
 };
-use netdig_ebpf::{Descriptor, PAYLOAD_MAX, Record, WIRE_KEY, call, class, flag, kind, loss, lost};
+use netdig_ebpf::{Descriptor, Header, PAYLOAD_MAX, Record, WIRE_KEY, call, class, flag, kind, loss, lost};
 
 use crate::{
     file::{File, file_of, user_address},
@@ -24,10 +24,10 @@ const EAGAIN: i64 = -11;
 const RESTART: i64 = -512;
 
 /// Payload capacity of the record classes; a record takes the smallest that fits.
-const SMALL: usize = 104;
-const MEDIUM: usize = 488;
-const FRAME: usize = 1512;
-const LARGE: usize = 4096;
+const SMALL: u64 = 104;
+const MEDIUM: u64 = 488;
+const FRAME: u64 = 1512;
+const LARGE: u64 = 4096;
 
 /// Where the payload of a record is.
 #[derive(Clone, Copy)]
@@ -36,12 +36,8 @@ pub enum Payload {
     Kernel(u64),
 }
 
-/// A record with room for its payload, as it lies in the ring buffer.
-#[repr(C)]
-struct Sized<const CAP: usize> {
-    record: Record,
-    data: [u8; CAP],
-}
+/// Ring bytes of the record classes: what precedes the payload, and its room.
+const FIXED: u64 = size_of::<Record>() as u64;
 
 /// The arguments of the call that just ended.
 #[derive(Clone, Copy)]
@@ -152,17 +148,22 @@ pub fn single(call: Call, task: Task) {
     if task.compat() {
         return lose(lost_kind(file.class), loss::COMPAT);
     }
-    let mut flags = if call.is_write() { flag::WRITE } else { 0 };
-    let mut record = Record {
-        header: header(task, kind::IO, flags, call.kind, call.result),
-        fd: unsafe { MaybeUninit::<Descriptor>::zeroed().assume_init() },
-        arg0: 0,
-        arg1: 0,
-    };
-    file.describe(fd, &mut record.fd);
     let buffer = call.arg1();
     let room = call.arg2();
     let length = if call.result < 0 { room } else { call.result as u64 };
+    // With MSG_TRUNC the result may exceed the buffer.
+    let present = if length < room { length } else { room };
+    let limit = snap(file.class);
+    let wanted = if present < limit { present } else { limit };
+    let slot = reserve(wanted);
+    if slot.is_null() {
+        return lose(lost_kind(file.class), loss::RING_FULL);
+    }
+    let record = unsafe { &mut *slot };
+    clear(record);
+    let mut flags = if call.is_write() { flag::WRITE } else { 0 };
+    record.header = header(task, kind::IO, flags, call.kind, call.result);
+    file.describe(fd, &mut record.fd);
     record.arg0 = length;
     if message && user_address(call.arg4(), &mut record.fd.remote) {
         flags |= flag::CALL_ADDRESS;
@@ -171,9 +172,7 @@ pub fn single(call: Call, task: Task) {
         flags |= wire_source(buffer, &mut record.fd);
     }
     record.header.flags = flags;
-    // With MSG_TRUNC the result may exceed the buffer.
-    let present = if length < room { length } else { room };
-    emit(&record, Payload::User(buffer), present, file.class);
+    fill_and_submit(slot, Payload::User(buffer), wanted, lost_kind(file.class));
 }
 
 /// Where a datagram came from that was received without asking for its source.
@@ -191,53 +190,80 @@ pub fn wire_source(buffer: u64, fd: &mut Descriptor) -> u16 {
     }
 }
 
-/// Sends a record with up to a snap length of its payload.
+/// Sends a copy of `record` with up to a snap length of its payload.
 #[inline(always)]
 pub fn emit(record: &Record, from: Payload, length: u64, of: u8) {
     let limit = snap(of);
     let wanted = if length < limit { length } else { limit };
-    let what = lost_kind(of);
-    if wanted <= SMALL as u64 {
-        send::<SMALL>(record, from, wanted, what);
-    } else if wanted <= MEDIUM as u64 {
-        send::<MEDIUM>(record, from, wanted, what);
-    } else if wanted <= FRAME as u64 {
-        send::<FRAME>(record, from, wanted, what);
-    } else if wanted <= LARGE as u64 {
-        send::<LARGE>(record, from, wanted, what);
+    send(record, from, wanted, lost_kind(of));
+}
+
+/// Sends a copy of `record` with `wanted` bytes of payload.
+#[inline(always)]
+pub fn send(record: &Record, from: Payload, wanted: u64, what: u32) {
+    let slot = reserve(wanted);
+    if slot.is_null() {
+        return lose(what, loss::RING_FULL);
+    }
+    copy(record, slot);
+    fill_and_submit(slot, from, wanted, what);
+}
+
+/// Reserves a record of the smallest class that holds `wanted` bytes of payload.
+#[inline(always)]
+fn reserve(wanted: u64) -> *mut Record {
+    let room = if wanted <= SMALL {
+        SMALL
+    } else if wanted <= MEDIUM {
+        MEDIUM
+    } else if wanted <= FRAME {
+        FRAME
+    } else if wanted <= LARGE {
+        LARGE
     } else {
-        send::<PAYLOAD_MAX>(record, from, wanted, what);
+        PAYLOAD_MAX as u64
+    };
+    unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), FIXED + room, 0).cast() }
+}
+
+/// Zeroes all but the header, word by word: a call of memset would cost more
+/// than the rest of the record.
+#[inline(always)]
+pub fn clear(record: &mut Record) {
+    const FIRST: usize = size_of::<Header>() / 8;
+    let words = ptr::from_mut(record).cast::<u64>();
+    let mut index = FIRST;
+    while index < size_of::<Record>() / 8 {
+        unsafe { ptr::write_volatile(words.add(index), 0) };
+        index += 1;
     }
 }
 
-/// Sends a record of one class: `CAP` bytes of room for the payload.
+/// Copies a record word by word, for the same reason.
 #[inline(always)]
-pub fn send<const CAP: usize>(record: &Record, from: Payload, wanted: u64, what: u32) {
+pub fn copy(from: &Record, to: *mut Record) {
+    let source = ptr::from_ref(from).cast::<u64>();
+    let mut index = 0;
+    while index < size_of::<Record>() / 8 {
+        unsafe { ptr::write_volatile(to.cast::<u64>().add(index), *source.add(index)) };
+        index += 1;
+    }
+}
+
+/// Reads the payload into a reserved record, and hands it over.
+#[inline(always)]
+fn fill_and_submit(slot: *mut Record, from: Payload, wanted: u64, what: u32) {
     unsafe {
-        let slot = bpf_ringbuf_reserve(
-            (&raw const EVENTS).cast_mut().cast(),
-            size_of::<Sized<CAP>>() as u64,
-            0,
-        )
-        .cast::<Sized<CAP>>();
-        if slot.is_null() {
-            return lose(what, loss::RING_FULL);
-        }
-        ptr::copy_nonoverlapping(
-            ptr::from_ref(record).cast::<u64>(),
-            (&raw mut (*slot).record).cast::<u64>(),
-            size_of::<Record>() / 8,
-        );
-        let size = if wanted > CAP as u64 { CAP as u64 } else { wanted } as u32;
-        let to = (&raw mut (*slot).data).cast();
+        let size = if wanted > PAYLOAD_MAX as u64 { PAYLOAD_MAX as u64 } else { wanted };
+        let to = slot.add(1).cast();
         let failed = match from {
-            Payload::User(address) => bpf_probe_read_user(to, size, address as *const _),
-            Payload::Kernel(address) => bpf_probe_read_kernel(to, size, address as *const _),
+            Payload::User(address) => bpf_probe_read_user(to, size as u32, address as *const _),
+            Payload::Kernel(address) => bpf_probe_read_kernel(to, size as u32, address as *const _),
         };
         if failed == 0 {
-            (*slot).record.header.payload_len = size;
+            (*slot).header.payload_len = size as u32;
         } else {
-            (*slot).record.header.flags |= flag::FAULT;
+            (*slot).header.flags |= flag::FAULT;
             lose(what, loss::FAULT);
         }
         bpf_ringbuf_submit(slot.cast(), u64::from(BPF_RB_NO_WAKEUP));

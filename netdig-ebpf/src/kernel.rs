@@ -41,7 +41,7 @@ pub unsafe fn read<T: Copy>(address: u64) -> T {
 #[inline(always)]
 pub unsafe fn field<T: Copy>(base: u64, type_id: u32, offset: u32) -> T {
     unsafe {
-        if config!(cast) != 0 {
+        if config!(cast) != 0 && type_id != 0 {
             load(rdonly_cast(base, type_id), offset)
         } else {
             read(base + u64::from(offset))

@@ -20,7 +20,12 @@ pub static PORTS: [u64; PORT_WORDS] = [0; PORT_WORDS];
 /// A constant of the loader's, read so that the compiler cannot assume zero.
 macro_rules! config {
     ($($field:tt)+) => {
-        unsafe { core::ptr::read_volatile(&raw const $crate::maps::CONFIG.$($field)+) }
+        {
+            #[allow(unused_unsafe)]
+            unsafe {
+                core::ptr::read_volatile(&raw const $crate::maps::CONFIG.$($field)+)
+            }
+        }
     };
 }
 pub(crate) use config;
@@ -51,13 +56,25 @@ pub static TUN_PIDS: HashMap<u32, u8> = HashMap::with_max_entries(8192, 0);
 #[map]
 pub static WIRE: LruHashMap<[u8; WIRE_KEY], WireSource> = LruHashMap::with_max_entries(16384, 0);
 
-/// Twice what a record holds, so that an offset and a length that are each
-/// within the half are within the whole: the verifier asks for that.
-pub const SCRATCH: usize = 16384;
+/// More than a record's payload. The room is twice this, so that an offset and a
+/// length that are each below it are within: the verifier asks for that, and a
+/// per-CPU value may not exceed 32 KiB.
+pub const SCRATCH: usize = 12288;
+
+/// What a loop over vectors carries along. It lies in the map and not on the
+/// stack, where the verifier would follow its every value.
+#[repr(C)]
+pub struct Gather {
+    pub vectors: u64,
+    pub gathered: u64,
+    pub left: u64,
+    pub failed: u64,
+}
 
 #[repr(C)]
 pub struct Work {
     pub record: Record,
+    pub gather: Gather,
     pub data: [u8; 2 * SCRATCH],
 }
 

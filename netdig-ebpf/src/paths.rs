@@ -1,1 +1,130 @@
-//! x
+//! What happens to files by name: rename, unlink, truncate; and fsync, and execs
+//! that failed.
+use aya_ebpf::{
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::generated::{bpf_probe_read_user_str, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use netdig_ebpf::{PATH_MAX, Record, call, flag, kind, loss, lost};
+
+use crate::{
+    descriptors::{begin, describe, finish},
+    entry::ended_call,
+    io::{Call, copy},
+    kernel::Task,
+    maps::{EVENTS, lose, work},
+};
+
+#[repr(C)]
+struct Paths<const COUNT: usize> {
+    record: Record,
+    paths: [[u8; PATH_MAX]; COUNT],
+}
+
+/// Sends `work`'s record with paths of the caller's, each in a field of its own.
+#[inline(always)]
+fn send_paths<const COUNT: usize>(addresses: [u64; COUNT], what: u32) {
+    let Some(work) = work() else {
+        return;
+    };
+    unsafe {
+        let slot = bpf_ringbuf_reserve(
+            (&raw const EVENTS).cast_mut().cast(),
+            size_of::<Paths<COUNT>>() as u64,
+            0,
+        )
+        .cast::<Paths<COUNT>>();
+        if slot.is_null() {
+            return lose(what, loss::RING_FULL);
+        }
+        copy(&work.record, &raw mut (*slot).record);
+        let mut index = 0;
+        while index < COUNT {
+            let to = (&raw mut (*slot).paths[index]).cast::<u8>();
+            let length =
+                bpf_probe_read_user_str(to.cast(), PATH_MAX as u32, addresses[index] as *const _);
+            if length < 0 {
+                *to = 0;
+                (*slot).record.header.flags |= flag::FAULT;
+                lose(what, loss::FAULT);
+            } else if length as usize >= PATH_MAX {
+                (*slot).record.header.flags |= flag::CUT;
+            }
+            index += 1;
+        }
+        (*slot).record.header.payload_len = (COUNT * PATH_MAX) as u32;
+        bpf_ringbuf_submit(slot.cast(), u64::from(BPF_RB_NO_WAKEUP));
+    }
+}
+
+/// Sends the record with one path behind it.
+#[inline(never)]
+pub fn finish_path(path: u64, arg0: u64, arg1: u64, what: u32) -> u64 {
+    if let Some(work) = work() {
+        work.record.arg0 = arg0;
+        work.record.arg1 = arg1;
+        send_paths::<1>([path], what);
+    }
+    0
+}
+
+/// Sends the record with the paths that a rename names.
+#[inline(never)]
+fn finish_rename(from: u64, to: u64, from_dirfd: u64, to_dirfd: u64) -> u64 {
+    if let Some(work) = work() {
+        work.record.arg0 = from_dirfd;
+        work.record.arg1 = to_dirfd;
+        send_paths::<2>([from, to], lost::PATH);
+    }
+    0
+}
+
+#[inline(always)]
+fn one_path(task: Task, call: Call, kind: u16, path: u64, arg0: u64) {
+    begin(task.0, kind, call.kind, call.result, -1);
+    finish_path(path, arg0, 0, if kind == kind::PATH { lost::PATH } else { lost::PROCESS });
+}
+
+#[inline(always)]
+fn on_descriptor(task: Task, call: Call, length: u64) {
+    begin(task.0, kind::PATH, call.kind, call.result, call.arg0() as i32);
+    describe(task.0);
+    finish(length, 0, 0, lost::PATH);
+}
+
+#[btf_tracepoint(function = "sys_exit")]
+pub fn paths(ctx: BtfTracePointContext) -> i32 {
+    let Some(call) = ended_call(&ctx) else {
+        return 0;
+    };
+    let task = Task::current();
+    const HERE: u64 = -100i64 as u64;
+    match call.kind {
+        call::RENAME => {
+            begin(task.0, kind::PATH, call.kind, call.result, -1);
+            finish_rename(call.arg0(), call.arg1(), HERE, HERE);
+        }
+        call::RENAMEAT => {
+            begin(task.0, kind::PATH, call.kind, call.result, -1);
+            finish_rename(call.arg1(), call.arg3(), call.arg0(), call.arg2());
+        }
+        // Deleting what is not there is everyday noise.
+        call::UNLINK if call.result == 0 => one_path(task, call, kind::PATH, call.arg0(), HERE),
+        call::UNLINKAT if call.result == 0 => {
+            one_path(task, call, kind::PATH, call.arg1(), call.arg0());
+        }
+        call::TRUNCATE => one_path(task, call, kind::PATH, call.arg0(), call.arg1()),
+        call::FTRUNCATE => on_descriptor(task, call, call.arg1()),
+        call::FSYNC => on_descriptor(task, call, 0),
+        // Success is told by the exec tracepoint: the arguments are gone by now.
+        call::EXECVE if call.result < 0 => {
+            one_path(task, call, kind::EXEC_FAILED, call.arg0(), HERE);
+        }
+        call::EXECVEAT if call.result < 0 => {
+            one_path(task, call, kind::EXEC_FAILED, call.arg1(), call.arg0());
+        }
+        _ => {}
+    }
+    0
+}
