@@ -1,35 +1,98 @@
 //! Packets in, layers out: no I/O, no clock, no allocation on the way.
+//!
+//! Decoding is lax. [`decode`] gives the layers that could be parsed, as views
+//! into the frame, and says where and why it went no further. No bytes make it
+//! panic.
+//!
+//! ```
+//! use decoders::{Layer, LinkType, Ports, decode};
+//!
+//! // An ICMP echo request from 10.0.0.1 to 10.0.0.2.
+//! let frame = [
+//!     0x45, 0, 0, 28, 0, 7, 0x40, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, //
+//!     8, 0, 0, 0, 0x12, 0x34, 0, 1,
+//! ];
+//! let packet = decode(LinkType::RawIp, &frame, frame.len(), &Ports::default());
+//! assert!(packet.stop.is_none());
+//! assert_eq!(packet.layer_names().collect::<Vec<_>>(), ["ipv4", "icmp"]);
+//! assert_eq!(packet.innermost_ip().unwrap().ttl(), 64);
+//! assert_eq!(packet.icmp().unwrap().echo().unwrap().sequence, 1);
+//! ```
 #![forbid(unsafe_code)]
 
-/// How a frame begins. The numbers in the names' docs are LINKTYPE values of
-/// the pcap registry (<https://www.tcpdump.org/linktypes.html>).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LinkType {
-    /// BSD loopback, 4-byte family in the host's byte order (0).
-    Null,
-    /// Ethernet (1).
-    Ethernet,
-    /// Bare IPv4 or IPv6, told apart by the first nibble (101; 12 and 14 too).
-    RawIp,
-    /// OpenBSD loopback, family in network byte order (108).
-    Loop,
-    /// Linux cooked capture v1 (113).
-    LinuxSll,
-    /// Bare IPv4 (228).
-    Ipv4,
-    /// Bare IPv6 (229).
-    Ipv6,
-    /// Linux cooked capture v2 (276).
-    LinuxSll2,
-    /// Any other: kept by number, not decoded.
-    Other(u16),
+mod cursor;
+mod encap;
+mod identity;
+mod link_type;
+mod packet;
+
+pub mod arp;
+pub mod dns;
+pub mod ethernet;
+pub mod flannel_udp;
+pub mod geneve;
+pub mod gre;
+pub mod http;
+pub mod icmp;
+pub mod icmpv6;
+pub mod ip;
+pub mod ip_in_ip;
+pub mod ipv4;
+pub mod ipv6;
+pub mod linux_sll;
+pub mod loopback;
+pub mod tcp;
+pub mod udp;
+pub mod vlan;
+pub mod vxlan;
+
+pub use encap::{Encap, Ports};
+pub use identity::{Identity, identity};
+pub use link_type::LinkType;
+pub use packet::{
+    Encapsulation, Endpoints, FragmentInfo, Ip, Layer, MAX_ENCAPSULATIONS, MAX_LAYERS, Packet,
+    Reason, Span, Stop,
+};
+
+use cursor::{Cursor, Next};
+
+/// Decodes one frame.
+///
+/// `data` are the captured bytes, `orig_len` how many the frame really had
+/// (fewer than captured is taken as captured), `ports` the UDP ports on which
+/// tunnels are looked for.
+#[inline]
+pub fn decode<'a>(link: LinkType, data: &'a [u8], orig_len: usize, ports: &Ports) -> Packet<'a> {
+    let mut packet = Packet::new(data, orig_len);
+    decode_into(link, ports, &mut packet);
+    packet
 }
 
-/// Encapsulations that `--encap NAME:PORT` can name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Encap {
-    /// flannel's UDP backend: the payload is a bare IPv4 packet.
-    FlannelUdp,
-    Vxlan,
-    Geneve,
+/// The list of protocols: who decodes what comes next.
+fn decode_into(link: LinkType, ports: &Ports, packet: &mut Packet<'_>) {
+    let mut cursor = Cursor::new(packet);
+    let mut next = Next::first(link);
+    loop {
+        next = match next {
+            Next::Ethernet => ethernet::decode(&mut cursor),
+            Next::EtherType(number) => ethernet::next(&mut cursor, number),
+            Next::Vlan => vlan::decode(&mut cursor),
+            Next::LinuxSll => linux_sll::decode(&mut cursor),
+            Next::LinuxSll2 => linux_sll::decode_v2(&mut cursor),
+            Next::Loopback { network_order } => loopback::decode(&mut cursor, network_order),
+            Next::Arp => arp::decode(&mut cursor),
+            Next::Ip => ip::decode(&mut cursor),
+            Next::Ipv4 => ipv4::decode(&mut cursor),
+            Next::Ipv6 => ipv6::decode(&mut cursor),
+            Next::Protocol { number, version } => ip::next(&mut cursor, number, version),
+            Next::Udp => udp::decode(&mut cursor, ports),
+            Next::Tcp => tcp::decode(&mut cursor),
+            Next::FlannelUdp => flannel_udp::decode(&mut cursor),
+            Next::Vxlan => vxlan::decode(&mut cursor),
+            Next::Geneve => geneve::decode(&mut cursor),
+            Next::UnknownLink(number) => cursor.stop("frame", Reason::LinkType(number)),
+            Next::Done => break,
+        };
+    }
+    cursor.finish();
 }

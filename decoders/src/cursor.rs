@@ -1,0 +1,206 @@
+//! The place in a frame that decoding has reached.
+
+use crate::packet::{Layer, MAX_ENCAPSULATIONS, Packet, Reason, Span, Stop};
+use crate::{Encap, LinkType};
+
+/// What to decode at the cursor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Next {
+    Ethernet,
+    EtherType(u16),
+    Vlan,
+    LinuxSll,
+    LinuxSll2,
+    Loopback {
+        network_order: bool,
+    },
+    Arp,
+    /// IPv4 or IPv6, by the first nibble.
+    Ip,
+    Ipv4,
+    Ipv6,
+    /// An IP protocol number in a packet of that IP version.
+    Protocol {
+        number: u8,
+        version: u8,
+    },
+    Udp,
+    Tcp,
+    FlannelUdp,
+    Vxlan,
+    Geneve,
+    UnknownLink(u16),
+    Done,
+}
+
+impl Next {
+    pub(crate) fn first(link: LinkType) -> Next {
+        match link {
+            LinkType::Null => Next::Loopback {
+                network_order: false,
+            },
+            LinkType::Loop => Next::Loopback {
+                network_order: true,
+            },
+            LinkType::Ethernet => Next::Ethernet,
+            LinkType::RawIp => Next::Ip,
+            LinkType::LinuxSll => Next::LinuxSll,
+            LinkType::LinuxSll2 => Next::LinuxSll2,
+            LinkType::Ipv4 => Next::Ipv4,
+            LinkType::Ipv6 => Next::Ipv6,
+            LinkType::Other(number) => Next::UnknownLink(number),
+        }
+    }
+}
+
+impl From<Encap> for Next {
+    fn from(encap: Encap) -> Next {
+        match encap {
+            Encap::FlannelUdp => Next::FlannelUdp,
+            Encap::Vxlan => Next::Vxlan,
+            Encap::Geneve => Next::Geneve,
+        }
+    }
+}
+
+/// Offsets count from the frame's first byte; `at <= end` always holds, and
+/// both may lie beyond the captured bytes.
+pub(crate) struct Cursor<'p, 'a> {
+    packet: &'p mut Packet<'a>,
+    at: usize,
+    /// Where the layer around ends, by what its lengths say.
+    end: usize,
+    depth: usize,
+    /// Whether the bytes are the first fragment of more: lengths within may
+    /// then rightly reach beyond `end`.
+    pub(crate) first_fragment: bool,
+    /// First length that promised more than there is, where decoding went on
+    /// with what there is.
+    overlong: Option<Stop>,
+}
+
+impl<'p, 'a> Cursor<'p, 'a> {
+    pub(crate) fn new(packet: &'p mut Packet<'a>) -> Cursor<'p, 'a> {
+        let end = packet.orig_len;
+        Cursor {
+            packet,
+            at: 0,
+            end,
+            depth: 0,
+            first_fragment: false,
+            overlong: None,
+        }
+    }
+
+    /// The captured bytes from here to where the layer around ends.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        let data: &'a [u8] = self.packet.data;
+        let to = self.end.min(data.len());
+        data.get(self.at..to).unwrap_or(&[])
+    }
+
+    /// Bytes from here to where the layer around ends, captured or not.
+    #[inline]
+    pub(crate) fn wire_len(&self) -> usize {
+        self.end - self.at
+    }
+
+    /// From here to where the layer around ends.
+    #[inline]
+    pub(crate) fn span(&self) -> Span {
+        Span {
+            start: self.at as u32,
+            end: self.end as u32,
+        }
+    }
+
+    /// Adds a layer and goes past its header.
+    #[inline]
+    pub(crate) fn push(&mut self, layer: Layer<'a>, header_len: usize, next: Next) -> Next {
+        if self.packet.layers.is_full() {
+            return self.stop(layer.name(), Reason::TooManyLayers);
+        }
+        self.packet.layers.push(layer);
+        self.at = (self.at + header_len).min(self.end);
+        next
+    }
+
+    /// Lets the layer at the cursor end `len` bytes from here, if the layer
+    /// around holds as many; otherwise notes that and keeps to the latter.
+    #[inline]
+    pub(crate) fn limit(&mut self, layer: &'static str, len: usize) {
+        let available = self.wire_len();
+        if len <= available {
+            self.end = self.at + len;
+        } else if !self.first_fragment && self.overlong.is_none() {
+            let reason = Reason::LengthBeyond {
+                declared: len,
+                available,
+            };
+            self.overlong = Some(Stop {
+                layer,
+                offset: self.at,
+                reason,
+            });
+        }
+    }
+
+    /// Enters a tunnel; `false` where it is one too many.
+    pub(crate) fn descend(&mut self) -> bool {
+        self.depth += 1;
+        // What is in the tunnel has headers of its own.
+        self.first_fragment = false;
+        self.depth <= MAX_ENCAPSULATIONS
+    }
+
+    /// Ends decoding here.
+    #[cold]
+    pub(crate) fn stop(&mut self, layer: &'static str, reason: Reason) -> Next {
+        let offset = self.at.min(self.packet.data.len());
+        self.packet.stop = Some(Stop {
+            layer,
+            offset,
+            reason,
+        });
+        Next::Done
+    }
+
+    /// Ends decoding for want of bytes: cut by the capture, or really too short.
+    #[cold]
+    pub(crate) fn too_short(&mut self, layer: &'static str, needed: usize) -> Next {
+        let available = self.wire_len();
+        let reason = if available >= needed && self.rest().len() < available {
+            Reason::Cut {
+                missing: available - self.rest().len(),
+            }
+        } else {
+            Reason::TooShort { needed, available }
+        };
+        self.stop(layer, reason)
+    }
+
+    /// The last word: what did not keep decoding from going on.
+    #[inline]
+    pub(crate) fn finish(&mut self) {
+        if self.packet.stop.is_some() {
+            return;
+        }
+        if self.overlong.is_some() {
+            self.packet.stop = self.overlong;
+            return;
+        }
+        let captured = self.packet.data.len();
+        if let Some(last) = self.packet.layers.last()
+            && last.span().end as usize > captured
+        {
+            let missing = last.span().end as usize - captured;
+            let (layer, reason) = (last.name(), Reason::Cut { missing });
+            self.packet.stop = Some(Stop {
+                layer,
+                offset: captured,
+                reason,
+            });
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Ethernet II (IEEE 802.3), and EtherTypes.
+
+use crate::cursor::{Cursor, Next};
+use crate::packet::{Layer, Reason, Span};
+use etherparse::Ethernet2HeaderSlice;
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_ARP: u16 = 0x0806;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+/// The least number that is a type and not an 802.3 length.
+const FIRST_ETHERTYPE: u16 = 0x0600;
+
+/// An Ethernet header.
+#[derive(Debug, Clone)]
+pub struct Ethernet<'a> {
+    header: Ethernet2HeaderSlice<'a>,
+    pub span: Span,
+}
+
+impl Ethernet<'_> {
+    pub fn destination(&self) -> [u8; 6] {
+        self.header.destination()
+    }
+
+    pub fn source(&self) -> [u8; 6] {
+        self.header.source()
+    }
+
+    pub fn ethertype(&self) -> u16 {
+        self.header.ether_type().0
+    }
+
+    /// Bytes.
+    pub fn header_len(&self) -> usize {
+        self.header.slice().len()
+    }
+}
+
+#[inline]
+pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
+    let Ok(header) = Ethernet2HeaderSlice::from_slice(cursor.rest()) else {
+        return cursor.too_short("eth", 14);
+    };
+    let next = Next::EtherType(header.ether_type().0);
+    cursor.push(
+        Layer::Ethernet(Ethernet {
+            header,
+            span: cursor.span(),
+        }),
+        14,
+        next,
+    )
+}
+
+#[inline]
+pub(crate) fn next(cursor: &mut Cursor<'_, '_>, ethertype: u16) -> Next {
+    match ethertype {
+        ETHERTYPE_IPV4 => Next::Ipv4,
+        ETHERTYPE_IPV6 => Next::Ipv6,
+        ETHERTYPE_ARP => Next::Arp,
+        vlan if ETHERTYPE_VLAN.contains(&vlan) => Next::Vlan,
+        length if length < FIRST_ETHERTYPE => cursor.stop("eth", Reason::Llc),
+        other => cursor.stop("eth", Reason::EtherType(other)),
+    }
+}

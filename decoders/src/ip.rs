@@ -1,0 +1,88 @@
+//! What both versions of IP share: telling them apart, and protocol numbers.
+
+use crate::cursor::{Cursor, Next};
+use crate::packet::Reason;
+use crate::{gre, icmp, icmpv6, ip_in_ip, ipv6};
+
+/// IANA protocol numbers.
+pub const ICMP: u8 = 1;
+pub const IPV4: u8 = 4;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+pub const IPV6: u8 = 41;
+pub const GRE: u8 = 47;
+pub const ICMPV6: u8 = 58;
+/// IPv6: nothing follows.
+pub const NO_NEXT_HEADER: u8 = 59;
+
+/// Short name of an IP protocol as IANA has it, where it has a common one.
+///
+/// ```
+/// assert_eq!(decoders::ip::protocol_name(132), Some("SCTP"));
+/// ```
+pub fn protocol_name(number: u8) -> Option<&'static str> {
+    Some(match number {
+        0 => "IPv6 hop-by-hop option",
+        1 => "ICMP",
+        2 => "IGMP",
+        4 => "IPIP",
+        6 => "TCP",
+        8 => "EGP",
+        9 => "IGP",
+        17 => "UDP",
+        33 => "DCCP",
+        41 => "IPv6",
+        43 => "Routing header for IPv6",
+        44 => "Fragment header for IPv6",
+        46 => "RSVP",
+        47 => "GRE",
+        50 => "ESP",
+        51 => "AH",
+        58 => "ICMPv6",
+        59 => "No next header for IPv6",
+        60 => "Destination options for IPv6",
+        88 => "EIGRP",
+        89 => "OSPF",
+        94 => "IPIP",
+        97 => "EtherIP",
+        103 => "PIM",
+        108 => "IPComp",
+        112 => "VRRP",
+        115 => "L2TP",
+        132 => "SCTP",
+        136 => "UDPlite",
+        137 => "MPLS in IP",
+        _ => return None,
+    })
+}
+
+/// IPv4 or IPv6 by the first nibble.
+#[inline]
+pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
+    match cursor.rest().first().map(|byte| byte >> 4) {
+        Some(4) => Next::Ipv4,
+        Some(6) => Next::Ipv6,
+        Some(found) => cursor.stop("ip", Reason::Version { found }),
+        None => cursor.too_short("ip", 20),
+    }
+}
+
+/// What an IP protocol number in a packet of that IP version leads to.
+#[inline]
+pub(crate) fn next(cursor: &mut Cursor<'_, '_>, number: u8, version: u8) -> Next {
+    match number {
+        TCP => Next::Tcp,
+        UDP => Next::Udp,
+        ICMP if version == 4 => icmp::decode(cursor),
+        ICMPV6 if version == 6 => icmpv6::decode(cursor),
+        IPV4 => ip_in_ip::decode(cursor, version, 4),
+        IPV6 => ip_in_ip::decode(cursor, version, 6),
+        GRE => gre::decode(cursor),
+        0 | 43 | 44 | 60 | 51 if version == 6 => ipv6::decode_extension(cursor, number),
+        NO_NEXT_HEADER if version == 6 => Next::Done,
+        other => {
+            let layer = if version == 4 { "ipv4" } else { "ipv6" };
+            cursor.stop(layer, Reason::IpProtocol(other))
+        }
+    }
+}

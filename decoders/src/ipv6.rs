@@ -1,0 +1,201 @@
+//! IPv6 and its extension headers: RFC 8200; the authentication header: RFC 4302.
+
+use crate::cursor::{Cursor, Next};
+use crate::ip;
+use crate::packet::{FragmentInfo, Layer, Reason, Span};
+use core::net::Ipv6Addr;
+use etherparse::Ipv6HeaderSlice;
+use etherparse::err::ipv6::{HeaderError, HeaderSliceError};
+
+const LEN: usize = 40;
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+
+/// An IPv6 header.
+#[derive(Debug, Clone, Copy)]
+pub struct Ipv6<'a> {
+    header: Ipv6HeaderSlice<'a>,
+    pub span: Span,
+}
+
+impl<'a> Ipv6<'a> {
+    pub fn source(&self) -> Ipv6Addr {
+        self.header.source_addr()
+    }
+
+    pub fn destination(&self) -> Ipv6Addr {
+        self.header.destination_addr()
+    }
+
+    /// IANA number of what follows: a protocol or an extension header.
+    pub fn next_header(&self) -> u8 {
+        self.header.next_header().0
+    }
+
+    pub fn hop_limit(&self) -> u8 {
+        self.header.hop_limit()
+    }
+
+    /// The header's own word: bytes after the header.
+    pub fn payload_length(&self) -> u16 {
+        self.header.payload_length()
+    }
+
+    pub fn traffic_class(&self) -> u8 {
+        self.header.traffic_class()
+    }
+
+    pub fn flow_label(&self) -> u32 {
+        self.header.flow_label().value()
+    }
+
+    /// The header's bytes.
+    pub fn header(&self) -> &'a [u8] {
+        self.header.slice()
+    }
+
+    /// Bytes, without extension headers.
+    pub fn header_len(&self) -> usize {
+        LEN
+    }
+}
+
+/// An extension header.
+#[derive(Debug, Clone, Copy)]
+pub struct Ipv6Extension<'a> {
+    bytes: &'a [u8],
+    pub span: Span,
+    kind: u8,
+}
+
+impl<'a> Ipv6Extension<'a> {
+    /// Its IANA number: 0 hop-by-hop, 43 routing, 44 fragment, 51
+    /// authentication, 60 destination options.
+    pub fn number(&self) -> u8 {
+        self.kind
+    }
+
+    /// `ipv6.hopopts`, `ipv6.routing`, `ipv6.fraghdr`, `ah`, `ipv6.dstopts`.
+    pub fn name(&self) -> &'static str {
+        name(self.kind)
+    }
+
+    /// IANA number of what follows.
+    pub fn next_header(&self) -> u8 {
+        self.bytes[0]
+    }
+
+    /// Routing type and segments left, of a routing header.
+    pub fn routing(&self) -> Option<(u8, u8)> {
+        (self.kind == ROUTING).then(|| (self.bytes[2], self.bytes[3]))
+    }
+
+    /// The fragment's place, of a fragment header; also where it is the only
+    /// fragment of its packet (RFC 6946).
+    pub fn fragment(&self) -> Option<FragmentInfo> {
+        let [_, _, high, low, a, b, c, d] = *self.bytes.first_chunk::<8>()?;
+        if self.kind != FRAGMENT {
+            return None;
+        }
+        let word = u16::from_be_bytes([high, low]);
+        let id = u32::from_be_bytes([a, b, c, d]);
+        Some(FragmentInfo {
+            offset: usize::from(word & 0xfff8),
+            more: word & 1 != 0,
+            id,
+        })
+    }
+
+    /// The header's bytes.
+    pub fn header(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Bytes.
+    pub fn header_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+fn name(number: u8) -> &'static str {
+    match number {
+        HOP_BY_HOP => "ipv6.hopopts",
+        ROUTING => "ipv6.routing",
+        FRAGMENT => "ipv6.fraghdr",
+        AUTHENTICATION => "ah",
+        _ => "ipv6.dstopts",
+    }
+}
+
+#[inline]
+pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
+    let header = match Ipv6HeaderSlice::from_slice(cursor.rest()) {
+        Ok(header) => header,
+        Err(error) => return refuse(cursor, &error),
+    };
+    let payload = usize::from(header.payload_length());
+    let number = header.next_header().0;
+    // 0 with something behind it is a jumbogram (RFC 2675) or a packet whose
+    // segmentation was left to the network card: it reaches as far as the frame.
+    if payload != 0 || number == ip::NO_NEXT_HEADER {
+        cursor.limit("ipv6", LEN + payload);
+    }
+    let view = Ipv6 {
+        header,
+        span: cursor.span(),
+    };
+    cursor.push(
+        Layer::Ipv6(view),
+        LEN,
+        Next::Protocol { number, version: 6 },
+    )
+}
+
+#[cold]
+fn refuse(cursor: &mut Cursor<'_, '_>, error: &HeaderSliceError) -> Next {
+    match error {
+        HeaderSliceError::Len(error) => cursor.too_short("ipv6", error.required_len),
+        HeaderSliceError::Content(HeaderError::UnexpectedVersion { version_number }) => cursor
+            .stop(
+                "ipv6",
+                Reason::Version {
+                    found: *version_number,
+                },
+            ),
+    }
+}
+
+pub(crate) fn decode_extension(cursor: &mut Cursor<'_, '_>, kind: u8) -> Next {
+    let rest = cursor.rest();
+    let len = match (kind, rest) {
+        (FRAGMENT, _) => 8,
+        (AUTHENTICATION, [_, len, ..]) => (usize::from(*len) + 2) * 4,
+        (_, [_, len, ..]) => (usize::from(*len) + 1) * 8,
+        _ => 8,
+    };
+    let Some(bytes) = rest.get(..len).filter(|bytes| bytes.len() >= 8) else {
+        return cursor.too_short(name(kind), len.max(8));
+    };
+    let view = Ipv6Extension {
+        bytes,
+        span: cursor.span(),
+        kind,
+    };
+    let next = Next::Protocol {
+        number: bytes[0],
+        version: 6,
+    };
+    let next = cursor.push(Layer::Ipv6Extension(view), len, next);
+    match view.fragment() {
+        Some(FragmentInfo { offset, .. }) if offset != 0 => {
+            cursor.stop(name(kind), Reason::Fragment { offset })
+        }
+        Some(FragmentInfo { more: true, .. }) => {
+            cursor.first_fragment = true;
+            next
+        }
+        _ => next,
+    }
+}

@@ -1,0 +1,230 @@
+//! TCP: RFC 9293; options: RFC 7323, RFC 2018.
+
+use crate::cursor::{Cursor, Next};
+use crate::packet::{Layer, Reason, Span};
+use crate::{dns, http};
+use etherparse::TcpHeaderSlice;
+use etherparse::err::tcp::{HeaderError, HeaderSliceError};
+
+const MIN_LEN: usize = 20;
+
+/// A TCP header with its options.
+#[derive(Debug, Clone)]
+pub struct Tcp<'a> {
+    header: TcpHeaderSlice<'a>,
+    pub span: Span,
+}
+
+/// The flags as in the header's word: CWR is 0x080, FIN is 0x001.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpFlags(pub u16);
+
+impl TcpFlags {
+    pub const FIN: u16 = 0x001;
+    pub const SYN: u16 = 0x002;
+    pub const RST: u16 = 0x004;
+    pub const PSH: u16 = 0x008;
+    pub const ACK: u16 = 0x010;
+    pub const URG: u16 = 0x020;
+    pub const ECE: u16 = 0x040;
+    pub const CWR: u16 = 0x080;
+    /// RFC 3540's nonce sum, since RFC 9768 Accurate ECN's AE.
+    pub const AE: u16 = 0x100;
+
+    /// In the order of the header's bits from the least, as tshark 4.0 names
+    /// and lists them (it calls 0x040 ECN and 0x100 NS).
+    const NAMES: [(u16, &'static str); 9] = [
+        (TcpFlags::FIN, "FIN"),
+        (TcpFlags::SYN, "SYN"),
+        (TcpFlags::RST, "RST"),
+        (TcpFlags::PSH, "PSH"),
+        (TcpFlags::ACK, "ACK"),
+        (TcpFlags::URG, "URG"),
+        (TcpFlags::ECE, "ECE"),
+        (TcpFlags::CWR, "CWR"),
+        (TcpFlags::AE, "AE"),
+    ];
+
+    /// Whether all these bits are set.
+    #[inline]
+    pub fn has(self, flags: u16) -> bool {
+        self.0 & flags == flags
+    }
+
+    /// Names of the flags that are set.
+    ///
+    /// ```
+    /// use decoders::tcp::TcpFlags;
+    /// let flags = TcpFlags(TcpFlags::SYN | TcpFlags::ACK);
+    /// assert_eq!(flags.names().collect::<Vec<_>>(), ["SYN", "ACK"]);
+    /// ```
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        TcpFlags::NAMES
+            .into_iter()
+            .filter(move |(bit, _)| self.has(*bit))
+            .map(|(_, name)| name)
+    }
+}
+
+/// One option of a TCP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpOption<'a> {
+    /// Maximum segment size, bytes.
+    Mss(u16),
+    /// Shift count of the window, 0 to 14 where it is legal.
+    WindowScale(u8),
+    SackPermitted,
+    /// Blocks of left edge (included) and right edge (excluded), 8 bytes each.
+    Sack(&'a [u8]),
+    /// TSval and TSecr.
+    Timestamps(u32, u32),
+    Nop,
+    /// Any other: kind and the bytes after kind and length.
+    Other(u8, &'a [u8]),
+}
+
+impl<'a> Tcp<'a> {
+    #[inline]
+    pub fn source_port(&self) -> u16 {
+        self.header.source_port()
+    }
+
+    #[inline]
+    pub fn destination_port(&self) -> u16 {
+        self.header.destination_port()
+    }
+
+    #[inline]
+    pub fn sequence(&self) -> u32 {
+        self.header.sequence_number()
+    }
+
+    /// The acknowledgement number; it means something only with ACK set.
+    #[inline]
+    pub fn acknowledgement(&self) -> u32 {
+        self.header.acknowledgment_number()
+    }
+
+    #[inline]
+    pub fn flags(&self) -> TcpFlags {
+        let header = self.header.slice();
+        TcpFlags(u16::from_be_bytes([header[12] & 0x01, header[13]]))
+    }
+
+    /// The window as it stands in the header, unscaled.
+    #[inline]
+    pub fn window(&self) -> u16 {
+        self.header.window_size()
+    }
+
+    pub fn checksum(&self) -> u16 {
+        self.header.checksum()
+    }
+
+    pub fn urgent_pointer(&self) -> u16 {
+        self.header.urgent_pointer()
+    }
+
+    /// The options up to the end-of-list, as far as their lengths make sense.
+    #[inline]
+    pub fn options(&self) -> impl Iterator<Item = TcpOption<'a>> + use<'a> {
+        let mut rest = &self.header.slice()[MIN_LEN..];
+        core::iter::from_fn(move || {
+            let (option, after) = split_option(rest)?;
+            rest = after;
+            Some(option)
+        })
+    }
+
+    /// Shift count of the window scale option, where there is one.
+    #[inline]
+    pub fn window_scale(&self) -> Option<u8> {
+        self.options().find_map(|option| match option {
+            TcpOption::WindowScale(shift) => Some(shift),
+            _ => None,
+        })
+    }
+
+    /// Bytes, options included.
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        self.header.slice().len()
+    }
+
+    /// Bytes of the segment's data on the wire.
+    #[inline]
+    pub fn payload_len(&self) -> usize {
+        (self.span.end - self.span.start) as usize - self.header_len()
+    }
+}
+
+/// The next option and what follows it; `None` at the end of the list and
+/// where a length makes no sense.
+#[inline]
+fn split_option(bytes: &[u8]) -> Option<(TcpOption<'_>, &[u8])> {
+    let (&kind, after) = bytes.split_first()?;
+    match kind {
+        0 => return None,
+        1 => return Some((TcpOption::Nop, after)),
+        _ => {}
+    }
+    let len = usize::from(*after.first()?);
+    let data = bytes.get(2..len)?;
+    let option = match (kind, data) {
+        (2, [a, b]) => TcpOption::Mss(u16::from_be_bytes([*a, *b])),
+        (3, [shift]) => TcpOption::WindowScale(*shift),
+        (4, []) => TcpOption::SackPermitted,
+        (5, blocks) if !blocks.is_empty() && blocks.len() % 8 == 0 => TcpOption::Sack(blocks),
+        (8, [a, b, c, d, e, f, g, h]) => TcpOption::Timestamps(
+            u32::from_be_bytes([*a, *b, *c, *d]),
+            u32::from_be_bytes([*e, *f, *g, *h]),
+        ),
+        (kind, data) => TcpOption::Other(kind, data),
+    };
+    Some((option, &bytes[len..]))
+}
+
+#[inline]
+pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
+    let header = match TcpHeaderSlice::from_slice(cursor.rest()) {
+        Ok(header) => header,
+        Err(error) => return refuse(cursor, &error),
+    };
+    let header_len = header.slice().len();
+    let (source, destination) = (header.source_port(), header.destination_port());
+    let view = Tcp {
+        header,
+        span: cursor.span(),
+    };
+    if let Next::Done = cursor.push(Layer::Tcp(view), header_len, Next::Tcp) {
+        return Next::Done;
+    }
+    let payload = cursor.rest();
+    if payload.is_empty() {
+        return Next::Done;
+    }
+    if http::fits(payload) {
+        return http::decode(cursor);
+    }
+    if dns::is_tcp_port(source) || dns::is_tcp_port(destination) {
+        return dns::decode_tcp(cursor);
+    }
+    Next::Done
+}
+
+#[cold]
+fn refuse(cursor: &mut Cursor<'_, '_>, error: &HeaderSliceError) -> Next {
+    match error {
+        HeaderSliceError::Len(error) => cursor.too_short("tcp", error.required_len),
+        HeaderSliceError::Content(HeaderError::DataOffsetTooSmall { data_offset }) => {
+            let declared = usize::from(*data_offset) * 4;
+            cursor.stop(
+                "tcp",
+                Reason::LengthTooSmall {
+                    declared,
+                    minimum: MIN_LEN,
+                },
+            )
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! UDP: RFC 768.
+
+use crate::cursor::{Cursor, Next};
+use crate::dns;
+use crate::encap::{Encap, Ports};
+use crate::packet::{Layer, Reason, Span};
+use crate::{flannel_udp, geneve, vxlan};
+use etherparse::UdpHeaderSlice;
+
+const LEN: usize = 8;
+
+/// A UDP header.
+#[derive(Debug, Clone)]
+pub struct Udp<'a> {
+    header: UdpHeaderSlice<'a>,
+    pub span: Span,
+}
+
+impl Udp<'_> {
+    pub fn source_port(&self) -> u16 {
+        self.header.source_port()
+    }
+
+    pub fn destination_port(&self) -> u16 {
+        self.header.destination_port()
+    }
+
+    /// The header's own word: bytes, header included.
+    pub fn length(&self) -> u16 {
+        self.header.length()
+    }
+
+    /// Bytes of payload that the header promises.
+    pub fn payload_length(&self) -> usize {
+        match self.length() {
+            0 => (self.span.end - self.span.start) as usize - LEN,
+            length => usize::from(length).saturating_sub(LEN),
+        }
+    }
+
+    pub fn checksum(&self) -> u16 {
+        self.header.checksum()
+    }
+
+    /// Bytes.
+    pub fn header_len(&self) -> usize {
+        LEN
+    }
+}
+
+#[inline]
+pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
+    let Ok(header) = UdpHeaderSlice::from_slice(cursor.rest()) else {
+        return cursor.too_short("udp", LEN);
+    };
+    let length = usize::from(header.length());
+    // 0 is a jumbogram's (RFC 2675), or segmentation left to the network card.
+    if length != 0 {
+        if length < LEN {
+            let layer = Layer::Udp(Udp {
+                header,
+                span: cursor.span(),
+            });
+            cursor.push(layer, LEN, Next::Done);
+            return cursor.stop(
+                "udp",
+                Reason::LengthTooSmall {
+                    declared: length,
+                    minimum: LEN,
+                },
+            );
+        }
+        cursor.limit("udp", length);
+    }
+    let (source, destination) = (header.source_port(), header.destination_port());
+    let view = Udp {
+        header,
+        span: cursor.span(),
+    };
+    let promised = view.payload_length();
+    if let Next::Done = cursor.push(Layer::Udp(view), LEN, Next::Udp) {
+        return Next::Done;
+    }
+    let payload = cursor.rest();
+    if let Some(encap) = ports
+        .get(destination)
+        .or_else(|| flannel_source(ports, source))
+        && fits(encap, payload, promised)
+    {
+        return encap.into();
+    }
+    if dns::is_port(source) || dns::is_port(destination) {
+        return dns::decode(cursor, 0);
+    }
+    Next::Done
+}
+
+/// flannel sends from the port on which it listens, so its packets to a NAT or
+/// to a peer with another port are known by their source. VXLAN and Geneve
+/// choose any source port.
+#[inline]
+fn flannel_source(ports: &Ports, source: u16) -> Option<Encap> {
+    ports
+        .get(source)
+        .filter(|encap| *encap == Encap::FlannelUdp)
+}
+
+#[inline]
+fn fits(encap: Encap, payload: &[u8], length: usize) -> bool {
+    match encap {
+        Encap::FlannelUdp => flannel_udp::fits(payload, length),
+        Encap::Vxlan => vxlan::fits(payload),
+        Encap::Geneve => geneve::fits(payload),
+    }
+}
