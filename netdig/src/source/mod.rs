@@ -1,0 +1,3 @@
+//! Where observations come from: one module a source.
+pub mod netdev;
+pub mod pcap;
