@@ -1,2 +1,4 @@
 //! Where observations come from; each source knows nothing of rules or outputs.
+pub mod netdev;
+pub mod pcap;
 pub mod probe;

@@ -1,0 +1,5 @@
+//! Where packets and findings go: one module a format.
+pub mod capture;
+pub mod pcap;
+pub mod pcapng;
+mod sink;
