@@ -1,3 +1,4 @@
 //! netdig as a library: sources, observations, evidence, outputs.
 pub mod btf;
 pub mod observation;
+pub mod tracker;
