@@ -1,2 +1,3 @@
 //! netdig as a library: sources, observations, evidence, outputs.
+pub mod lab;
 pub mod observation;

@@ -39,15 +39,25 @@ impl Via {
 
     /// The inverse of [`Via::name`].
     pub fn from_name(name: &str) -> Option<Via> {
-        [Via::TunRead, Via::TunWrite, Via::UdpSend, Via::UdpRecv, Via::Link, Via::File]
-            .into_iter()
-            .find(|via| via.name() == name)
+        [
+            Via::TunRead,
+            Via::TunWrite,
+            Via::UdpSend,
+            Via::UdpRecv,
+            Via::Link,
+            Via::File,
+        ]
+        .into_iter()
+        .find(|via| via.name() == name)
     }
 
     /// Whether the frame has, or should have, another side: tun and UDP socket
     /// of one tunnel daemon see the same packet.
     pub const fn is_tunnel_side(self) -> bool {
-        matches!(self, Via::TunRead | Via::TunWrite | Via::UdpSend | Via::UdpRecv)
+        matches!(
+            self,
+            Via::TunRead | Via::TunWrite | Via::UdpSend | Via::UdpRecv
+        )
     }
 }
 
@@ -66,7 +76,11 @@ pub struct Actor {
 impl Actor {
     /// `comm` without its padding; any bytes, not necessarily UTF-8.
     pub fn comm(&self) -> &[u8] {
-        let end = self.comm.iter().position(|&b| b == 0).unwrap_or(self.comm.len());
+        let end = self
+            .comm
+            .iter()
+            .position(|&b| b == 0)
+            .unwrap_or(self.comm.len());
         &self.comm[..end]
     }
 }
@@ -75,21 +89,39 @@ impl Actor {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FdKind {
     /// `/dev/net/tun`; `interface` is empty until TUNSETIFF.
-    Tun { interface: String, tap: bool, packet_info: bool, vnet_header: u8 },
+    Tun {
+        interface: String,
+        tap: bool,
+        packet_info: bool,
+        vnet_header: u8,
+    },
     /// An INET or INET6 socket. `protocol` is the IP protocol number.
-    Inet { protocol: u8, stream: bool, local: SocketAddr, remote: Option<SocketAddr> },
+    Inet {
+        protocol: u8,
+        stream: bool,
+        local: SocketAddr,
+        remote: Option<SocketAddr>,
+    },
     Unix,
     Netlink,
     /// Any other socket, by address family.
-    OtherSocket { family: u16 },
+    OtherSocket {
+        family: u16,
+    },
     /// A regular file.
     Regular,
     Directory,
     Pipe,
     /// eventfd, epoll, timerfd, bpf, …
     AnonInode,
-    Char { major: u32, minor: u32 },
-    Block { major: u32, minor: u32 },
+    Char {
+        major: u32,
+        minor: u32,
+    },
+    Block {
+        major: u32,
+        minor: u32,
+    },
     Unknown,
 }
 
@@ -135,17 +167,30 @@ pub struct Frame<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FdOrigin {
     /// open, openat, openat2, creat: `path` as the process gave it, `dirfd` as given.
-    Open { path: Vec<u8>, dirfd: i32, flags: u64 },
+    Open {
+        path: Vec<u8>,
+        dirfd: i32,
+        flags: u64,
+    },
     Socket,
-    Accept { listener: i32 },
+    Accept {
+        listener: i32,
+    },
     /// dup, dup2, dup3, fcntl(F_DUPFD*).
-    Dup { from: i32 },
+    Dup {
+        from: i32,
+    },
     Pipe,
     SocketPair,
     /// Received over a Unix socket as SCM_RIGHTS.
-    ScmRights { socket: i32 },
+    ScmRights {
+        socket: i32,
+    },
     /// pidfd_getfd: taken out of another process.
-    PidfdGetfd { pidfd: i32, target_fd: i32 },
+    PidfdGetfd {
+        pidfd: i32,
+        target_fd: i32,
+    },
     /// eventfd, epoll_create, timerfd_create, memfd_create, …
     Other,
 }
@@ -153,14 +198,29 @@ pub enum FdOrigin {
 /// Something that changed a process's descriptor table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FdChange {
-    New { fd: FdView, origin: FdOrigin, cloexec: bool },
+    New {
+        fd: FdView,
+        origin: FdOrigin,
+        cloexec: bool,
+    },
     /// The same descriptor became something more: connect, bind, listen, TUNSETIFF.
-    Updated { fd: FdView },
+    Updated {
+        fd: FdView,
+    },
     /// FD_CLOEXEC set or cleared (fcntl F_SETFD, FIOCLEX, FIONCLEX).
-    CloseOnExec { num: i32, on: bool },
-    Close { num: i32 },
+    CloseOnExec {
+        num: i32,
+        on: bool,
+    },
+    Close {
+        num: i32,
+    },
     /// close_range(first, last); `cloexec_only` marks, does not close.
-    CloseRange { first: u32, last: u32, cloexec_only: bool },
+    CloseRange {
+        first: u32,
+        last: u32,
+        cloexec_only: bool,
+    },
     /// unshare(CLONE_FILES), CLOSE_RANGE_UNSHARE: the table became the process's own.
     Unshared,
 }
@@ -176,10 +236,20 @@ pub struct FdEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProcessChange {
     /// `actor` is the child. `shares_files`: CLONE_FILES, one table for both.
-    Fork { parent: u32, thread: bool, shares_files: bool },
+    Fork {
+        parent: u32,
+        thread: bool,
+        shares_files: bool,
+    },
     /// A successful execve: `filename` as the kernel resolved it, `args` as far
     /// as they were captured (`cut` tells that there were more).
-    Exec { filename: Vec<u8>, args: Vec<Vec<u8>>, cut: bool, uid: u32, parent: u32 },
+    Exec {
+        filename: Vec<u8>,
+        args: Vec<Vec<u8>>,
+        cut: bool,
+        uid: u32,
+        parent: u32,
+    },
     /// An execve that failed with this errno.
     ExecFailed { filename: Vec<u8>, errno: i32 },
     /// A thread ended; `last` when it was the process's last one.
@@ -217,11 +287,27 @@ pub struct ProcessEvent {
 /// A file operation that is not I/O on a descriptor's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileOp {
-    Rename { from: Vec<u8>, to: Vec<u8>, from_dirfd: i32, to_dirfd: i32 },
-    Unlink { path: Vec<u8>, dirfd: i32 },
-    Truncate { path: Vec<u8>, len: i64 },
-    Ftruncate { fd: FdView, len: i64 },
-    Fsync { fd: FdView },
+    Rename {
+        from: Vec<u8>,
+        to: Vec<u8>,
+        from_dirfd: i32,
+        to_dirfd: i32,
+    },
+    Unlink {
+        path: Vec<u8>,
+        dirfd: i32,
+    },
+    Truncate {
+        path: Vec<u8>,
+        len: i64,
+    },
+    Ftruncate {
+        fd: FdView,
+        len: i64,
+    },
+    Fsync {
+        fd: FdView,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
