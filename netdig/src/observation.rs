@@ -3,6 +3,7 @@
 //! source, so live and replayed runs print the same.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Nanoseconds since the Unix epoch.
 pub type UnixNanos = u64;
@@ -103,7 +104,7 @@ impl Actor {
 pub enum FdKind {
     /// `/dev/net/tun`; `interface` is empty until TUNSETIFF.
     Tun {
-        interface: String,
+        interface: Arc<str>,
         tap: bool,
         packet_info: bool,
         vnet_header: u8,
@@ -228,11 +229,13 @@ pub enum FdChange {
     Close {
         num: i32,
     },
-    /// close_range(first, last); `cloexec_only` marks, does not close.
+    /// close_range(first, last); `cloexec_only` marks, does not close; `unshare`
+    /// gives the process a table of its own first.
     CloseRange {
         first: u32,
         last: u32,
         cloexec_only: bool,
+        unshare: bool,
     },
     /// unshare(CLONE_FILES), CLOSE_RANGE_UNSHARE: the table became the process's own.
     Unshared,

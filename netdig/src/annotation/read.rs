@@ -210,7 +210,7 @@ fn read_fd_kind(value: &[u8]) -> Option<FdKind> {
     let fields = Fields(value);
     Some(match kind {
         b"tun" => FdKind::Tun {
-            interface: String::from_utf8_lossy(&unescape(fields.get(b"interface")?)).into_owned(),
+            interface: String::from_utf8_lossy(&unescape(fields.get(b"interface")?)).into(),
             tap: fields.parse(b"tap")?,
             packet_info: fields.parse(b"packet-info")?,
             vnet_header: fields.parse(b"vnet-header")?,

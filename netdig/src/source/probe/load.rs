@@ -2,7 +2,7 @@
 //! the chain between them.
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{MapData, ProgramArray},
+    maps::{HashMap, MapData, ProgramArray},
     programs::{BtfTracePoint, ProgramError},
 };
 use netdig_ebpf::{Config, PORT_WORDS, chain, class};
@@ -33,7 +33,10 @@ const ATTACHED: &[(&str, &str)] = &[
 
 /// A loaded probe; detached and removed when dropped.
 pub struct Loaded {
-    pub ebpf: Ebpf,
+    ebpf: Ebpf,
+    btf: aya::Btf,
+    /// Whether interfaces of tun descriptors are told by the kernel side.
+    pub tun_known: bool,
     /// Keeps the chained programs reachable.
     _chain: ProgramArray<MapData>,
 }
@@ -55,43 +58,91 @@ pub fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
     let ports = port_bitmap(&options.ports);
     let ebpf = EbpfLoader::new()
         .btf(Some(&btf))
-        .verifier_log_level(VerifierLogLevel::STATS)
+        .verifier_log_level(VerifierLogLevel::DISABLE)
         .override_global("CONFIG", bytes_of(&config), true)
         .override_global("SYSCALLS", &table[..], true)
         .override_global("PORTS", &ports[..], true)
         .map_max_entries("EVENTS", options.ring_bytes)
         .load(&object)
-        .map_err(|e| ProbeError::load("the maps", &e))?;
-    prepare(ebpf, &btf)
+        .map_err(|e| ProbeError::refused("the maps of the probe", &e))?;
+    let mut loaded = prepare(ebpf, btf, layout.tun_known)?;
+    loaded.fill_filters(options)?;
+    Ok(loaded)
 }
 
-fn prepare(mut ebpf: Ebpf, btf: &aya::Btf) -> Result<Loaded, ProbeError> {
+fn prepare(mut ebpf: Ebpf, btf: aya::Btf, tun_known: bool) -> Result<Loaded, ProbeError> {
     for (name, tracepoint) in ATTACHED {
         program(&mut ebpf, name)?
-            .load(tracepoint, btf)
-            .map_err(|e| ProbeError::load(name, &e))?;
+            .load(tracepoint, &btf)
+            .map_err(|e| refused_program(name, &e))?;
     }
-    let map = ebpf.take_map("CHAIN").ok_or(ProbeError::Object("CHAIN"))?;
-    let mut array = ProgramArray::try_from(map).map_err(|_| ProbeError::Object("CHAIN"))?;
+    let map = ebpf.take_map("CHAIN").ok_or_else(|| ProbeError::Object("CHAIN".to_owned()))?;
+    let mut array = ProgramArray::try_from(map).map_err(ProbeError::map)?;
     for (name, slot) in CHAINED {
         let program = program(&mut ebpf, name)?;
-        program.load("sys_exit", btf).map_err(|e| ProbeError::load(name, &e))?;
-        let fd = program.fd().map_err(|e| ProbeError::load(name, &e))?;
-        array.set(*slot, fd, 0).map_err(|e| ProbeError::load(name, &e))?;
+        program.load("sys_exit", &btf).map_err(|e| refused_program(name, &e))?;
+        let fd = program.fd().map_err(|e| refused_program(name, &e))?;
+        array.set(*slot, fd, 0).map_err(|e| refused_program(name, &e))?;
     }
-    Ok(Loaded { ebpf, _chain: array })
+    Ok(Loaded { ebpf, btf, tun_known, _chain: array })
 }
 
 impl Loaded {
     /// Attaches every program: events arrive from here on.
     pub fn attach(&mut self) -> Result<(), ProbeError> {
         for (name, tracepoint) in ATTACHED {
-            program(&mut self.ebpf, name)?
-                .attach()
-                .map_err(|e: ProgramError| ProbeError::attach(tracepoint, &e))?;
+            program(&mut self.ebpf, name)?.attach().map_err(|e: ProgramError| {
+                ProbeError::refused(&format!("attaching to {tracepoint}"), &e)
+            })?;
         }
         Ok(())
     }
+
+    /// Attaches the program that remembers where tunnel datagrams come from.
+    pub fn attach_wire(&mut self) -> Result<(), ProbeError> {
+        const TRACEPOINT: &str = "netif_receive_skb";
+        let program = program(&mut self.ebpf, "datagram_arrived")?;
+        program
+            .load(TRACEPOINT, &self.btf)
+            .and_then(|()| program.attach())
+            .map_err(|e| ProbeError::refused(&format!("attaching to {TRACEPOINT}"), &e))?;
+        Ok(())
+    }
+
+    /// Takes a map out, to be used by itself.
+    pub fn take(&mut self, name: &str) -> Result<aya::maps::Map, ProbeError> {
+        self.ebpf.take_map(name).ok_or_else(|| ProbeError::Object(name.to_owned()))
+    }
+
+    fn fill_filters(&mut self, options: &ProbeOptions) -> Result<(), ProbeError> {
+        let comms = options.comms.iter().map(|comm| {
+            let mut padded = [0; 16];
+            let length = comm.len().min(15);
+            padded[..length].copy_from_slice(&comm[..length]);
+            padded
+        });
+        self.fill("PIDS", options.pids.iter().copied())?;
+        self.fill("COMMS", comms)?;
+        self.fill("CGROUPS", options.cgroups.iter().copied())?;
+        self.fill("NETNS", options.netns.iter().copied())
+    }
+
+    fn fill<K: aya::Pod>(
+        &mut self,
+        name: &str,
+        keys: impl Iterator<Item = K>,
+    ) -> Result<(), ProbeError> {
+        let map = self.ebpf.map_mut(name).ok_or_else(|| ProbeError::Object(name.to_owned()))?;
+        let mut set: HashMap<_, K, u8> = HashMap::try_from(map).map_err(ProbeError::map)?;
+        for key in keys {
+            set.insert(key, 1, 0).map_err(ProbeError::map)?;
+        }
+        Ok(())
+    }
+}
+
+fn refused_program(name: &str, error: &(dyn std::error::Error + 'static)) -> ProbeError {
+    ProbeError::refused(&format!("the program {name}"), error)
 }
 
 fn program<'a>(
@@ -100,7 +151,7 @@ fn program<'a>(
 ) -> Result<&'a mut BtfTracePoint, ProbeError> {
     ebpf.program_mut(name)
         .and_then(|program| program.try_into().ok())
-        .ok_or(ProbeError::Object(name))
+        .ok_or_else(|| ProbeError::Object(name.to_owned()))
 }
 
 fn config(options: &ProbeOptions, layout: &offsets::Layout) -> Config {

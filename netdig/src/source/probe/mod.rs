@@ -1,11 +1,26 @@
 //! The eBPF probe as a source of observations.
+mod error;
 mod load;
 mod offsets;
 mod syscalls;
+mod translate;
 
-use netdig_ebpf::filter;
+use std::time::{Duration, Instant};
 
-pub use load::load;
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use netdig_ebpf::{LOSS_SLOTS, filter, lost, loss};
+
+use crate::observation::{Interface, Loss, LossCause, Observation, UnixNanos};
+pub use error::ProbeError;
+use load::Loaded;
+use translate::Translator;
+
+/// How often the loss counters are read while events flow.
+const LOSS_PERIOD: Duration = Duration::from_secs(1);
+
+/// Names of what was lost, by the counters' major index.
+const LOST_KINDS: [&str; lost::KINDS as usize] =
+    ["tun", "udp", "socket", "file", "fd", "process", "path", "call"];
 
 /// What the probe is asked to watch.
 #[derive(Debug, Clone)]
@@ -63,36 +78,173 @@ impl ProbeOptions {
     }
 }
 
-/// Why the probe could not be put into the kernel.
-#[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
-    #[error("{0}")]
-    Btf(crate::btf::BtfError),
-    #[error("cannot read the kernel's type information: {0}")]
-    KernelBtf(String),
-    #[error("the embedded BPF object lacks `{0}`: this build is broken")]
-    Object(&'static str),
-    #[error("loading {what}: {why}")]
-    Load { what: String, why: String },
-    #[error("attaching {what}: {why}")]
-    Attach { what: String, why: String },
+/// A running probe.
+pub struct Probe {
+    ring: RingBuf<MapData>,
+    lost: PerCpuArray<MapData, u64>,
+    tun_pids: HashMap<MapData, u32, u8>,
+    known_tun_pids: std::collections::HashSet<u32>,
+    translator: Translator,
+    reported: Vec<u64>,
+    reported_at: Instant,
+    reported_ns: UnixNanos,
+    watches_wire: bool,
+    // Last: dropping it detaches the programs.
+    loaded: Loaded,
 }
 
-impl ProbeError {
-    fn load(what: &str, error: &dyn std::error::Error) -> ProbeError {
-        ProbeError::Load { what: what.to_owned(), why: chain(error) }
+impl Probe {
+    /// Loads and attaches the probe. `tun_pids` are processes known to hold a
+    /// tun descriptor already.
+    ///
+    /// # Errors
+    /// What the kernel refused, why, and what to do about it.
+    pub fn start(
+        options: &ProbeOptions,
+        ports: decoders::Ports,
+        tun_pids: impl IntoIterator<Item = u32>,
+    ) -> Result<Probe, ProbeError> {
+        let mut loaded = load::load(options)?;
+        let ring = RingBuf::try_from(loaded.take("EVENTS")?).map_err(ProbeError::map)?;
+        let lost = PerCpuArray::try_from(loaded.take("LOST")?).map_err(ProbeError::map)?;
+        let set = HashMap::try_from(loaded.take("TUN_PIDS")?).map_err(ProbeError::map)?;
+        let now = unix_now();
+        let translator =
+            Translator::new(ports, options.snap_tunnel, loaded.tun_known, clock_offset());
+        let mut probe = Probe {
+            ring,
+            lost,
+            tun_pids: set,
+            known_tun_pids: Default::default(),
+            translator,
+            reported: vec![0; LOSS_SLOTS as usize],
+            reported_at: Instant::now(),
+            reported_ns: now,
+            watches_wire: false,
+            loaded,
+        };
+        for pid in tun_pids {
+            probe.holds_tun(pid);
+        }
+        probe.loaded.attach()?;
+        Ok(probe)
     }
-    fn attach(what: &str, error: &dyn std::error::Error) -> ProbeError {
-        ProbeError::Attach { what: what.to_owned(), why: chain(error) }
+
+    /// Tells the kernel side that a process holds a tun descriptor, so that its
+    /// UDP sockets count as tunnels whatever their ports.
+    pub fn holds_tun(&mut self, pid: u32) {
+        if self.known_tun_pids.insert(pid) {
+            // A full set only means that odd ports must be named with --encap.
+            let _ = self.tun_pids.insert(pid, 1, 0);
+        }
+    }
+
+    /// A process ended: its number may come again for another.
+    pub fn ended(&mut self, pid: u32) {
+        if self.known_tun_pids.remove(&pid) {
+            let _ = self.tun_pids.remove(&pid);
+        }
+    }
+
+    /// Hands up to `budget` events to `each`, oldest first; returns how many
+    /// there were. Never waits.
+    pub fn poll(
+        &mut self,
+        budget: usize,
+        mut each: impl FnMut(&[Interface], Observation<'_>),
+    ) -> usize {
+        let mut count = 0;
+        while count < budget {
+            let Some(item) = self.ring.next() else {
+                break;
+            };
+            count += 1;
+            if let Some(observation) = self.translator.translate(&item) {
+                each(&self.translator.interfaces, observation);
+            }
+        }
+        if self.translator.source_unknown && !self.watches_wire {
+            self.watches_wire = true;
+            // Refused: such receives stay without their sender.
+            let _ = self.loaded.attach_wire();
+        }
+        count
+    }
+
+    /// Interfaces seen so far, by the index that frames carry.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.translator.interfaces
+    }
+
+    /// What was lost since the last call; empty until a second has passed,
+    /// unless `now`.
+    pub fn losses(&mut self, now: bool) -> Vec<Loss> {
+        if !now && self.reported_at.elapsed() < LOSS_PERIOD {
+            return Vec::new();
+        }
+        self.reported_at = Instant::now();
+        let until = unix_now();
+        let window = (std::mem::replace(&mut self.reported_ns, until), until);
+        let mut losses = Vec::new();
+        for slot in 0..LOSS_SLOTS {
+            let Ok(counts) = self.lost.get(&slot, 0) else {
+                continue;
+            };
+            let total: u64 = counts.iter().sum();
+            let count = total.saturating_sub(self.reported[slot as usize]);
+            if count == 0 {
+                continue;
+            }
+            self.reported[slot as usize] = total;
+            let Some(cause) = cause(slot % loss::CAUSES) else {
+                continue;
+            };
+            losses.push(Loss {
+                ts_ns: until,
+                interface: None,
+                source: "probe".to_owned(),
+                event_kind: LOST_KINDS[(slot / loss::CAUSES) as usize],
+                cause,
+                count,
+                window,
+            });
+        }
+        losses
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    text
+fn cause(index: u32) -> Option<LossCause> {
+    Some(match index {
+        loss::RING_FULL => LossCause::RingFull,
+        loss::FAULT => LossCause::Fault,
+        loss::TOO_MANY => LossCause::TooMany,
+        loss::COMPAT => LossCause::Compat,
+        loss::CHAIN => LossCause::Chain,
+        _ => return None,
+    })
+}
+
+fn clock(id: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place to write to; these clocks always exist.
+    unsafe { libc::clock_gettime(id, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Unix time now.
+pub fn unix_now() -> UnixNanos {
+    clock(libc::CLOCK_REALTIME)
+}
+
+/// Unix time minus CLOCK_MONOTONIC, from the closest of a few readings.
+fn clock_offset() -> u64 {
+    (0..8)
+        .map(|_| {
+            let before = clock(libc::CLOCK_MONOTONIC);
+            let unix = clock(libc::CLOCK_REALTIME);
+            let after = clock(libc::CLOCK_MONOTONIC);
+            (after - before, unix - (before + (after - before) / 2))
+        })
+        .min()
+        .map_or(0, |(_, offset)| offset)
 }
