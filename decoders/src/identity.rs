@@ -49,11 +49,11 @@ pub fn identity(packet: &[u8]) -> Option<Identity> {
     for pair in pairs {
         hash = fold(low(pair) ^ K1, high(pair) ^ hash);
     }
-    if let Some(tail) = packet.last_chunk::<TAIL>() {
+    if let Some(tail) = rest.last_chunk::<TAIL>() {
         hash = fold(low(tail) ^ K2, high(tail) ^ hash);
     }
-    // Of a packet longer than that, the head is whole chunks; of a shorter
-    // one, the tail has its last bytes, or these do.
+    // What the chunks of the head leave over is in the tail, unless there is
+    // too little for a tail.
     if rest.len() < TAIL {
         let mut padded = [0; 16];
         padded[..odd.len()].copy_from_slice(odd);
@@ -90,8 +90,6 @@ fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
 #[inline]
 fn ipv4_words(header: &[u8; 20]) -> (u64, u64) {
     let protocol = u64::from(header[9]);
-    // Version and header length of a valid header are 8 bits, the first word
-    // has them; the protocol takes the place of nothing by being multiplied.
     let first = word(header, 0);
     let addresses = word(header, 12);
     (first ^ protocol.wrapping_mul(K2), addresses)

@@ -15,7 +15,8 @@ pub struct Tcp<'a> {
     pub span: Span,
 }
 
-/// The flags as in the header's word: CWR is 0x080, FIN is 0x001.
+/// The flags as in the header's word: FIN is 0x001, AE is 0x100, the three
+/// reserved bits are 0xe00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcpFlags(pub u16);
 
@@ -31,8 +32,7 @@ impl TcpFlags {
     /// RFC 3540's nonce sum, since RFC 9768 Accurate ECN's AE.
     pub const AE: u16 = 0x100;
 
-    /// In the order of the header's bits from the least, as tshark 4.0 names
-    /// and lists them (it calls 0x040 ECN and 0x100 NS).
+    /// In the order of the header's bits from the least, as tshark lists them.
     const NAMES: [(u16, &'static str); 9] = [
         (TcpFlags::FIN, "FIN"),
         (TcpFlags::SYN, "SYN"),
@@ -108,7 +108,7 @@ impl<'a> Tcp<'a> {
     #[inline]
     pub fn flags(&self) -> TcpFlags {
         let header = self.header.slice();
-        TcpFlags(u16::from_be_bytes([header[12] & 0x01, header[13]]))
+        TcpFlags(u16::from_be_bytes([header[12] & 0x0f, header[13]]))
     }
 
     /// The window as it stands in the header, unscaled.

@@ -30,7 +30,8 @@ impl Udp<'_> {
         self.header.length()
     }
 
-    /// Bytes of payload that the header promises.
+    /// Bytes of payload that the header promises: more than there are in a
+    /// first fragment.
     pub fn payload_length(&self) -> usize {
         match self.length() {
             0 => (self.span.end - self.span.start) as usize - LEN,
@@ -54,8 +55,8 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
         return cursor.too_short("udp", LEN);
     };
     let length = usize::from(header.length());
-    // 0 is a jumbogram's (RFC 2675), or segmentation left to the network card.
-    if length != 0 {
+    // 0 is a jumbogram's, longer than the field can say (RFC 2675).
+    if length != 0 || cursor.wire_len() <= usize::from(u16::MAX) {
         if length < LEN {
             let layer = Layer::Udp(Udp {
                 header,

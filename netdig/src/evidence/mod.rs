@@ -1,0 +1,2 @@
+//! What was understood from observations.
+pub mod flow;

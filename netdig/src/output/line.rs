@@ -1,0 +1,207 @@
+//! The line of a packet, worded as tshark 4.0 words it: innermost source and
+//! destination, protocol, length of the frame, and what the packet says. What
+//! tshark adds from other packets (`[TCP Retransmission]`, `(reply in 7)`) is
+//! not there. Untrusted bytes are escaped.
+
+mod dns;
+mod icmp;
+mod network;
+mod tcp;
+pub mod text;
+
+use crate::evidence::flow::Relative;
+use decoders::udp::Udp;
+use decoders::{Ip, Layer, Packet, Reason, Stop};
+use text::{push_decimal, push_escaped, push_ip, push_mac};
+
+const CUT: &[u8] = b"[Packet size limited during capture]";
+const MALFORMED: &[u8] = b"[Malformed Packet]";
+
+/// Writes the line, without an end of line. `tcp` is what the flow table made
+/// of this packet; without it the numbers are those of the header.
+///
+/// ```
+/// use decoders::{LinkType, Ports, decode};
+/// let frame = [
+///     0x45, 0, 0, 31, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, //
+///     0x30, 0x39, 0x1f, 0x90, 0, 11, 0, 0, b'a', b'b', b'c',
+/// ];
+/// let packet = decode(LinkType::RawIp, &frame, frame.len(), &Ports::default());
+/// let mut line = Vec::new();
+/// netdig::output::line::write_line(&mut line, &packet, None);
+/// assert_eq!(String::from_utf8(line).unwrap(), "10.0.0.1 → 10.0.0.2 UDP 31 12345 → 8080 Len=3");
+/// ```
+pub fn write_line(out: &mut Vec<u8>, packet: &Packet<'_>, tcp: Option<&Relative>) {
+    let subject = Subject::of(packet);
+    write_addresses(out, &subject);
+    out.push(b' ');
+    let line = Line {
+        out,
+        packet,
+        length: packet.orig_len,
+    };
+    match subject {
+        Subject::Ip(ip) => write_ip(line, &ip, tcp),
+        Subject::Link(..) | Subject::Nothing => network::write_without_ip(line),
+    }
+}
+
+/// The line under way: the protocol comes first, then the length.
+struct Line<'o, 'p, 'a> {
+    out: &'o mut Vec<u8>,
+    packet: &'p Packet<'a>,
+    length: usize,
+}
+
+impl<'o> Line<'o, '_, '_> {
+    /// Writes protocol and length; what the packet says is to follow.
+    fn protocol(self, name: &[u8]) -> &'o mut Vec<u8> {
+        push_escaped(self.out, name);
+        self.out.push(b' ');
+        push_decimal(self.out, self.length as u64);
+        self.out.push(b' ');
+        self.out
+    }
+}
+
+/// Whose addresses the line shows.
+enum Subject<'p, 'a> {
+    Ip(Ip<'a>),
+    /// The innermost link layer, where no IP layer is within it.
+    Link(&'p Layer<'a>),
+    Nothing,
+}
+
+impl<'p, 'a> Subject<'p, 'a> {
+    fn of(packet: &'p Packet<'a>) -> Subject<'p, 'a> {
+        for layer in packet.layers.iter().rev() {
+            match layer {
+                Layer::Ipv4(_) | Layer::Ipv6(_) => {
+                    return packet.innermost_ip().map_or(Subject::Nothing, Subject::Ip);
+                }
+                Layer::Ethernet(_) | Layer::LinuxSll(_) | Layer::LinuxSll2(_) => {
+                    return Subject::Link(layer);
+                }
+                _ => {}
+            }
+        }
+        Subject::Nothing
+    }
+}
+
+fn write_addresses(out: &mut Vec<u8>, subject: &Subject<'_, '_>) {
+    const ARROW: &[u8] = " → ".as_bytes();
+    match subject {
+        Subject::Ip(ip) => {
+            push_ip(out, ip.source());
+            out.extend_from_slice(ARROW);
+            push_ip(out, ip.destination());
+        }
+        Subject::Link(Layer::Ethernet(header)) => {
+            push_mac(out, &header.source());
+            out.extend_from_slice(ARROW);
+            push_mac(out, &header.destination());
+        }
+        // A cooked frame tells its sender alone.
+        Subject::Link(Layer::LinuxSll(header)) => {
+            push_mac(out, header.address());
+            out.extend_from_slice(ARROW);
+        }
+        Subject::Link(Layer::LinuxSll2(header)) => {
+            push_mac(out, header.address());
+            out.extend_from_slice(ARROW);
+        }
+        Subject::Link(_) | Subject::Nothing => {
+            out.extend_from_slice("N/A → N/A".as_bytes());
+        }
+    }
+}
+
+fn write_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>, relative: Option<&Relative>) {
+    let packet = line.packet;
+    if ip
+        .fragment()
+        .is_some_and(|fragment| fragment.offset != 0 || fragment.more)
+    {
+        return network::write_fragment(line, ip);
+    }
+    match packet.layers.last() {
+        Some(Layer::Tcp(tcp)) => tcp::write(line, tcp, relative),
+        Some(Layer::Udp(udp)) => write_udp(line, udp, ip.version()),
+        Some(Layer::Icmp(icmp)) => icmp::write_v4(line, icmp, ip.ttl()),
+        Some(Layer::Icmpv6(icmp)) => icmp::write_v6(line, icmp, ip.ttl()),
+        Some(Layer::Dns(dns)) => dns::write(line, dns),
+        Some(Layer::Http(http)) => write_http(line, http),
+        _ => network::write_bare_ip(line, ip),
+    }
+}
+
+fn write_udp(line: Line<'_, '_, '_>, udp: &Udp<'_>, version: u8) {
+    let stop = line.packet.stop;
+    let out = line.protocol(b"UDP");
+    push_ports(out, udp.source_port(), udp.destination_port());
+    let length = udp.length();
+    match stop {
+        Some(Stop {
+            layer: "udp",
+            reason: Reason::LengthTooSmall { .. },
+            ..
+        }) => {
+            out.extend_from_slice(b" [BAD UDP LENGTH ");
+            push_decimal(out, u64::from(length));
+            out.extend_from_slice(b" < 8]");
+            return;
+        }
+        Some(Stop {
+            layer: "udp",
+            reason: Reason::LengthBeyond { .. },
+            ..
+        }) => {
+            out.extend_from_slice(b" [BAD UDP LENGTH ");
+            push_decimal(out, u64::from(length));
+            out.extend_from_slice(b" > IP PAYLOAD LENGTH]");
+        }
+        _ => {}
+    }
+    out.extend_from_slice(b" Len=");
+    push_decimal(out, udp.payload_length() as u64);
+    if version == 6 && udp.checksum() == 0 {
+        out.extend_from_slice(b" [ILLEGAL CHECKSUM (0)]");
+    }
+    push_tunnel_stop(out, stop);
+}
+
+/// What kept a tunnel in the datagram from being decoded.
+fn push_tunnel_stop(out: &mut Vec<u8>, stop: Option<Stop>) {
+    match stop {
+        Some(Stop { layer: "udp", .. }) | None => {}
+        Some(Stop {
+            reason: Reason::Cut { .. },
+            ..
+        }) => out.extend_from_slice(CUT),
+        Some(_) => out.extend_from_slice(MALFORMED),
+    }
+}
+
+fn write_http(line: Line<'_, '_, '_>, http: &decoders::http::Http<'_>) {
+    let out = line.protocol(b"HTTP");
+    push_escaped(out, http.first_line());
+    let kind = http
+        .headers()
+        .find(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
+    if let Some((_, value)) = kind {
+        let end = value
+            .iter()
+            .position(|byte| *byte == b';')
+            .unwrap_or(value.len());
+        out.extend_from_slice(b"  (");
+        push_escaped(out, value[..end].trim_ascii());
+        out.push(b')');
+    }
+}
+
+fn push_ports(out: &mut Vec<u8>, source: u16, destination: u16) {
+    push_decimal(out, u64::from(source));
+    out.extend_from_slice(" → ".as_bytes());
+    push_decimal(out, u64::from(destination));
+}
