@@ -440,10 +440,8 @@ impl Tracker {
         }
         let sockets = &mut self.sockets;
         // /proc/TID shows the thread's own table, though it is not listed.
-        let seen = procfs.fd(tid, num, |inode| match view {
-            Some(view) => view.kind.clone(),
-            None => sockets.kind(procfs, pid, inode),
-        })?;
+        let known = view.map(|view| &view.kind);
+        let seen = procfs.fd(tid, num, known, |inode| sockets.kind(procfs, pid, inode))?;
         let mut fd = Fd::new(seen.kind, seen.inode, seen.path.map(Arc::from), seen.cloexec);
         fd.asked = true;
         view.is_none_or(|view| fd.agrees_with(view)).then_some(fd)

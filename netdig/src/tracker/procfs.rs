@@ -149,13 +149,15 @@ impl Procfs {
             .collect()
     }
 
-    /// One descriptor; `None` when it is not open. `inet` tells an INET
-    /// socket's addresses by its inode number.
+    /// One descriptor; `None` when it is not open. `known` is what it is, where
+    /// an event said so; else `socket` tells what a socket with this inode
+    /// number is, and files are asked themselves.
     pub fn fd(
         &self,
         pid: u32,
         num: i32,
-        inet: impl FnOnce(u64) -> FdKind,
+        known: Option<&FdKind>,
+        socket: impl FnOnce(u64) -> FdKind,
     ) -> Option<SeenFd> {
         let path = self.path(pid, "fd").join(num.to_string());
         let link = fs::read_link(&path).ok()?;
@@ -164,12 +166,14 @@ impl Procfs {
             .is_some_and(|flags| flags & libc::O_CLOEXEC as u64 != 0);
         let bytes = link.as_os_str().as_bytes();
         if let Some(inode) = bracketed(bytes, b"socket:[") {
-            return Some(SeenFd { kind: inet(inode), inode, path: None, cloexec });
+            let kind = known.cloned().unwrap_or_else(|| socket(inode));
+            return Some(SeenFd { kind, inode, path: None, cloexec });
         }
         if let Some(inode) = bracketed(bytes, b"pipe:[") {
             return Some(SeenFd { kind: FdKind::Pipe, inode, path: None, cloexec });
         }
         let (kind, stat_inode) = match bytes {
+            [b'/', ..] if known.is_some() => (known.cloned().unwrap_or(FdKind::Unknown), 0),
             [b'/', ..] if self.is_tun(&path, &link) => (self.tun(pid, num, &info), 0),
             [b'/', ..] => kind_of_file(&path),
             _ if bytes.starts_with(b"anon_inode:") => (FdKind::AnonInode, 0),
