@@ -2,7 +2,7 @@
 
 mod craft;
 mod damage;
-// mod live;
+mod live;
 mod reading;
 mod speed;
 mod writing;
