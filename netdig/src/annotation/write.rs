@@ -42,14 +42,11 @@ pub enum Group {
 }
 
 impl Group {
-    pub const ALL: [Group; 6] = [
-        Group::Process,
-        Group::Thread,
-        Group::User,
-        Group::Parent,
-        Group::Container,
-        Group::Frame,
-    ];
+    /// What the process alone decides, and is the same for many frames.
+    pub const OF_PROCESS: [Group; 4] =
+        [Group::Process, Group::User, Group::Parent, Group::Container];
+    /// What each frame decides.
+    pub const OF_FRAME: [Group; 2] = [Group::Thread, Group::Frame];
 }
 
 /// Appends the lines of one group; nothing when the frame has nothing to say in it.

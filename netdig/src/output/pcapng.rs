@@ -4,12 +4,13 @@
 //! (an allocation for each comment of each packet), and it writes the two words
 //! of a statistics block's time in the wrong order.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::capture::{MAX_PACKET, WriteError, link_number};
 use super::sink::Sink;
 use crate::annotation::{self, FrameMeta, Group};
-use crate::observation::{Frame, Interface, Loss};
+use crate::observation::{Frame, Interface, Loss, ProcessInfo};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
@@ -31,7 +32,46 @@ struct Described {
     dropped_since: u64,
 }
 
-/// Writes a pcapng as contract.md describes it.
+/// Processes whose comments are kept ready; more are not seen in a tunnel.
+const MAX_PROCESSES: usize = 1024;
+
+/// The comments of each process as options, made once for as long as nothing
+/// more is known of it: most of a packet's annotation is the same every time.
+#[derive(Default)]
+struct ProcessComments {
+    by_pid: HashMap<u32, (ProcessInfo, Vec<u8>)>,
+}
+
+impl ProcessComments {
+    fn append(&mut self, buf: &mut Vec<u8>, frame: &Frame<'_>, meta: &FrameMeta<'_>) {
+        let (Some(actor), Some(info)) = (&frame.process, meta.process) else {
+            return write_groups(buf, &Group::OF_PROCESS, frame, meta);
+        };
+        if let Some((known, options)) = self.by_pid.get(&actor.pid)
+            && known == info
+        {
+            return buf.extend_from_slice(options);
+        }
+        let start = buf.len();
+        write_groups(buf, &Group::OF_PROCESS, frame, meta);
+        if self.by_pid.len() >= MAX_PROCESSES {
+            self.by_pid.clear();
+        }
+        self.by_pid
+            .insert(actor.pid, (info.clone(), buf[start..].to_vec()));
+    }
+}
+
+fn write_groups(buf: &mut Vec<u8>, groups: &[Group], frame: &Frame<'_>, meta: &FrameMeta<'_>) {
+    for group in groups {
+        option(buf, OPT_COMMENT, |buf| {
+            annotation::write_group(buf, *group, frame, meta)
+        });
+    }
+}
+
+/// Writes a pcapng of one section: nanoseconds, interfaces where they are first
+/// used, comments on packets, statistics at the end.
 pub struct PcapngWriter {
     pub(super) sink: Sink,
     described: Vec<Described>,
@@ -39,6 +79,7 @@ pub struct PcapngWriter {
     hints: Vec<u32>,
     /// Losses that wait for a packet to carry them.
     losses: Vec<(Loss, Option<u32>)>,
+    processes: ProcessComments,
     /// Times of the first and last thing written.
     window: Option<(u64, u64)>,
 }
@@ -50,6 +91,7 @@ impl PcapngWriter {
             described: Vec::new(),
             hints: Vec::new(),
             losses: Vec::new(),
+            processes: ProcessComments::default(),
             window: None,
         };
         writer.section_header()?;
@@ -112,11 +154,8 @@ impl PcapngWriter {
                 buf.extend_from_slice(&dropped.to_le_bytes())
             });
         }
-        for group in Group::ALL {
-            option(buf, OPT_COMMENT, |buf| {
-                annotation::write_group(buf, group, frame, meta)
-            });
-        }
+        self.processes.append(buf, frame, meta);
+        write_groups(buf, &Group::OF_FRAME, frame, meta);
         for comment in meta.comments {
             option(buf, OPT_COMMENT, |buf| annotation::write_free(buf, comment));
         }
@@ -276,7 +315,7 @@ impl PcapngWriter {
     }
 }
 
-/// As many waiting losses as a block may well carry.
+/// Appends the waiting losses as comments.
 fn write_losses(buf: &mut Vec<u8>, losses: &mut Vec<(Loss, Option<u32>)>) {
     for (loss, id) in losses.drain(..) {
         option(buf, OPT_COMMENT, |buf| {

@@ -217,6 +217,7 @@ impl Netdev {
     /// When the kernel refuses its statistics.
     pub fn loss(&mut self) -> Result<Option<Loss>, NetdevError> {
         let (received, dropped) = ring::statistics(&self.socket, &self.interface.name)?;
+        let dropped = dropped + self.ring.take_unreadable();
         self.received += received;
         self.dropped += dropped;
         let now = now_ns();

@@ -211,6 +211,8 @@ pub(super) struct Ring {
     left: Option<u32>,
     /// Offset in the memory of the next packet's header.
     at: usize,
+    /// Packets that were in the ring and could not be found.
+    unreadable: u64,
 }
 
 // SAFETY: the memory is the ring's own, and no thread's in particular.
@@ -265,6 +267,7 @@ impl Ring {
             block: 0,
             left: None,
             at: 0,
+            unreadable: 0,
         })
     }
 
@@ -278,7 +281,10 @@ impl Ring {
                     match self.take(ethernet) {
                         Some(packet) => return Some(packet),
                         // An offset that cannot be: what is left of the block is lost.
-                        None => self.give_back(),
+                        None => {
+                            self.unreadable += u64::from(left);
+                            self.give_back();
+                        }
                     }
                 }
                 None => self.take_block()?,
@@ -292,6 +298,12 @@ impl Ring {
         // which the kernel does not touch before it is given back, for which
         // the ring would have to be borrowed mutably.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(packet.start), packet.len) }
+    }
+
+    /// Packets that the kernel delivered and that could not be found, since the
+    /// last call; a kernel that keeps to its own layout has none.
+    pub(super) fn take_unreadable(&mut self) -> u64 {
+        std::mem::take(&mut self.unreadable)
     }
 
     fn status(&self) -> &AtomicU32 {
@@ -335,7 +347,7 @@ impl Ring {
         let at = self.at;
         let address_at =
             at + size_of::<libc::tpacket3_hdr>().next_multiple_of(libc::TPACKET_ALIGNMENT);
-        if at % libc::TPACKET_ALIGNMENT != 0 || address_at + size_of::<libc::sockaddr_ll>() > end {
+        if address_at + size_of::<libc::sockaddr_ll>() > end {
             return None;
         }
         // SAFETY: both lie inside the block at hand, as just checked, and take any bits.

@@ -277,7 +277,7 @@ impl CaptureReader {
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
                 ) =>
             {
-                return CaptureError::Interrupted { name };
+                CaptureError::Interrupted { name }
             }
             Fault::Io(source) => {
                 self.format = Format::Ended;

@@ -1,0 +1,110 @@
+//! Figures, on demand: cargo test --release --test captures speed -- --ignored --nocapture
+
+use std::time::Instant;
+
+use decoders::LinkType;
+use netdig::observation::{FdKind, FdView, Observation, ProcessInfo, Via};
+use netdig::output::capture::{CaptureWriter, FrameMeta};
+use netdig::source::pcap::CaptureReader;
+
+use crate::Scratch;
+use crate::craft::udp;
+use crate::writing::{actor, frame, interface};
+
+const PACKETS: u64 = 350_000;
+
+/// Writes flannel's packets, with or without what is known of them.
+fn write(path: &std::path::Path, annotated: bool) -> f64 {
+    let info = ProcessInfo {
+        pid: 758,
+        parent: Some(1),
+        comm: b"flanneld".to_vec(),
+        args: vec![
+            b"/opt/bin/flanneld".to_vec(),
+            b"--iface=eth0".to_vec(),
+            b"--ip-masq".to_vec(),
+        ],
+        uid: Some(0),
+        container_id: Some("0123456789ab".to_owned()),
+        container_name: Some("kube-flannel".to_owned()),
+        ..ProcessInfo::default()
+    };
+    let data = udp(1400, 1);
+    let tun = interface("flannel0", LinkType::RawIp);
+    let mut one = frame(&data, Via::UdpSend, LinkType::RawIp, 0);
+    let mut meta = FrameMeta::default();
+    if annotated {
+        one.process = Some(actor(758, 760, b"flanneld"));
+        let local = "10.1.1.1:8285".parse().expect("an address");
+        let kind = FdKind::Inet {
+            protocol: 17,
+            stream: false,
+            local,
+            remote: None,
+        };
+        one.fd = Some(FdView {
+            num: 6,
+            kind,
+            inode: 12_345,
+        });
+        one.peer = Some("10.1.1.187:8285".parse().expect("an address"));
+        one.netns = Some(4_026_531_840);
+        meta.process = Some(&info);
+        meta.fd_name = Some("10.1.1.1:8285");
+    }
+    let start = Instant::now();
+    let mut writer = CaptureWriter::create(path, false).expect("a writable directory");
+    for n in 0..PACKETS {
+        one.ts_ns += 1000;
+        meta.n = n;
+        writer.write_frame(&tun, &one, &meta).expect("room");
+    }
+    writer.finish().expect("room");
+    start.elapsed().as_secs_f64()
+}
+
+fn read(path: &std::path::Path) -> f64 {
+    let start = Instant::now();
+    let mut reader = CaptureReader::open(path).expect("it is there");
+    let (mut frames, mut bytes) = (0, 0);
+    while let Some(observation) = reader.next().expect("whole") {
+        if let Observation::Frame(frame) = observation {
+            frames += 1;
+            bytes += frame.data.len();
+        }
+    }
+    assert_eq!((frames, bytes), (PACKETS, PACKETS as usize * 1400));
+    start.elapsed().as_secs_f64()
+}
+
+#[test]
+#[ignore = "writes 500 MB and measures"]
+fn speed() {
+    let scratch = Scratch::new("speed");
+    for (name, annotated) in [
+        ("plain.pcap", false),
+        ("plain.pcapng", false),
+        ("annotated.pcapng", true),
+    ] {
+        let path = scratch.0.join(name);
+        let written = write(&path, annotated);
+        let size = std::fs::metadata(&path).expect("it is there").len() as f64 / 1e6;
+        let cat = {
+            let start = Instant::now();
+            let bytes = std::fs::File::open(&path)
+                .and_then(|mut f| std::io::copy(&mut f, &mut std::io::empty()));
+            assert!(bytes.is_ok());
+            start.elapsed().as_secs_f64()
+        };
+        let mut reads: Vec<f64> = (0..5).map(|_| read(&path)).collect();
+        reads.sort_by(f64::total_cmp);
+        println!(
+            "{name}: {size:.0} MB, written in {written:.3} s ({:.0} packets/s); read in {:.3} s \
+             ({:.0} ns a packet), copying alone {cat:.3} s",
+            PACKETS as f64 / written,
+            reads[2],
+            reads[2] * 1e9 / PACKETS as f64,
+        );
+        std::fs::remove_file(&path).expect("it is there");
+    }
+}
