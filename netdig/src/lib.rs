@@ -1,9 +1,9 @@
 //! netdig as a library: sources, observations, evidence, outputs.
 pub mod annotation;
 pub mod btf;
-
+pub mod evidence;
 pub mod lab;
 pub mod observation;
 pub mod output;
 pub mod source;
-
+pub mod tracker;

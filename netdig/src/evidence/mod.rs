@@ -1,2 +1,4 @@
 //! What was understood from observations.
 pub mod flow;
+pub mod join;
+pub mod packet;

@@ -234,11 +234,15 @@ impl Tracker {
                 }
             }
             FdChange::Close { num } => self.tables.get_mut(pid, tid).close(*num),
-            FdChange::CloseRange { first, last, cloexec_only: false } => {
-                self.tables.get_mut(pid, tid).close_range(*first, *last);
-            }
-            FdChange::CloseRange { first, last, cloexec_only: true } => {
-                self.tables.get_mut(pid, tid).set_cloexec(*first, *last, true);
+            FdChange::CloseRange { first, last, cloexec_only, unshare } => {
+                if *unshare {
+                    self.tables.unshare(pid, tid);
+                }
+                let table = self.tables.get_mut(pid, tid);
+                match cloexec_only {
+                    true => table.set_cloexec(*first, *last, true),
+                    false => table.close_range(*first, *last),
+                }
             }
             FdChange::Unshared => self.tables.unshare(pid, tid),
         }
@@ -385,7 +389,7 @@ impl Tracker {
             .flat_map(|(pid, table)| table.iter().map(move |(num, fd)| (pid, num, fd)))
             .filter_map(|(pid, num, fd)| match &fd.kind {
                 FdKind::Tun { interface, tap, .. } => {
-                    Some(TunFd { pid, num, interface: interface.clone(), tap: *tap })
+                    Some(TunFd { pid, num, interface: interface.to_string(), tap: *tap })
                 }
                 _ => None,
             })

@@ -206,7 +206,7 @@ impl Procfs {
         let asked = if self.live { tun_flags(pid, num) } else { None };
         let (flags, vnet_header) = asked.unwrap_or((libc::IFF_TUN | libc::IFF_NO_PI, 0));
         FdKind::Tun {
-            interface: named.unwrap_or_default(),
+            interface: named.unwrap_or_default().into(),
             tap: flags & libc::IFF_TAP != 0,
             packet_info: flags & libc::IFF_NO_PI == 0,
             vnet_header,

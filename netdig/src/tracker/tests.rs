@@ -137,14 +137,14 @@ fn dup_keeps_the_path_and_not_the_flag() {
 fn close_range_closes_or_marks() {
     let mut story = Story::new();
     (3..9).for_each(|num| story.open(7, num, "/x", false));
-    story.fd(7, FdChange::CloseRange { first: 4, last: 5, cloexec_only: false });
+    story.fd(7, FdChange::CloseRange { first: 4, last: 5, cloexec_only: false, unshare: false });
     assert_eq!(story.open_fds(7), [3, 6, 7, 8]);
-    story.fd(7, FdChange::CloseRange { first: 7, last: u32::MAX, cloexec_only: true });
+    story.fd(7, FdChange::CloseRange { first: 7, last: u32::MAX, cloexec_only: true, unshare: false });
     story.fd(7, FdChange::CloseOnExec { num: 8, on: false });
     story.fd(7, FdChange::CloseOnExec { num: 3, on: true });
     story.exec(7, &["next"]);
     assert_eq!(story.open_fds(7), [6, 8]);
-    story.fd(7, FdChange::CloseRange { first: 0, last: u32::MAX, cloexec_only: false });
+    story.fd(7, FdChange::CloseRange { first: 0, last: u32::MAX, cloexec_only: false, unshare: false });
     assert!(story.open_fds(7).is_empty());
 }
 

@@ -1,0 +1,574 @@
+//! JSON lines: one object a line, schema `netdig/1`. Unknown is absent.
+use std::net::{IpAddr, SocketAddr};
+
+use decoders::{icmp::Quoted, tcp::TcpOption};
+use serde::Serialize;
+
+use super::{clock::Clock, line::write_line, summary::Summary, text::{errno_name, tun_name}};
+use crate::{
+    evidence::packet::{Fate, PacketView},
+    observation::{Loss, UnixNanos},
+    tracker::Process as TrackedProcess,
+};
+
+/// Version of the objects' form.
+pub const SCHEMA: &str = "netdig/1";
+
+#[derive(Serialize)]
+struct Packet<'a> {
+    schema: &'static str,
+    kind: &'static str,
+    ts: &'a str,
+    ts_ns: u64,
+    n: u64,
+    via: &'static str,
+    interface: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<Process<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fd: Option<Fd<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    encap: Vec<Encap>,
+    layers: Vec<&'static str>,
+    len: u32,
+    caplen: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<Ip>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outer: Option<Endpoints>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tcp: Option<Tcp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udp: Option<Udp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp: Option<Icmp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dns: Option<Dns>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<Stop>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fate: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    summary: std::borrow::Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: u32,
+    tid: u32,
+    comm: std::borrow::Cow<'a, str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    args: Vec<std::borrow::Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ppid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Container<'a>>,
+}
+
+#[derive(Serialize)]
+struct Container<'a> {
+    id: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Fd<'a> {
+    num: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    /// The device that a tun descriptor feeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interface: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Encap {
+    proto: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vni: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outer: Option<Endpoints>,
+}
+
+#[derive(Serialize, Clone, Copy)]
+struct Endpoints {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dst: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sport: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dport: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Ip {
+    version: u8,
+    src: IpAddr,
+    dst: IpAddr,
+    proto: u8,
+    ttl: u8,
+    len: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frag: Option<Fragment>,
+}
+
+#[derive(Serialize)]
+struct Fragment {
+    offset: usize,
+    more: bool,
+}
+
+#[derive(Serialize)]
+struct Tcp {
+    sport: u16,
+    dport: u16,
+    flags: Vec<&'static str>,
+    seq: u32,
+    ack: u32,
+    win: u32,
+    seq_raw: u32,
+    ack_raw: u32,
+    win_raw: u16,
+    len: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mss: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wscale: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tsval: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tsecr: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    sack_perm: bool,
+}
+
+#[derive(Serialize)]
+struct Udp {
+    sport: u16,
+    dport: u16,
+    len: u16,
+}
+
+#[derive(Serialize)]
+struct Icmp {
+    #[serde(rename = "type")]
+    kind: u8,
+    code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quoted: Option<QuotedPacket>,
+}
+
+#[derive(Serialize)]
+struct QuotedPacket {
+    src: IpAddr,
+    dst: IpAddr,
+    proto: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sport: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dport: Option<u16>,
+}
+
+#[derive(Serialize)]
+struct Dns {
+    id: u16,
+    qr: bool,
+    rcode: u8,
+    queries: Vec<Name>,
+    answers: Vec<Answer>,
+}
+
+#[derive(Serialize)]
+struct Name {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    data: String,
+}
+
+#[derive(Serialize)]
+struct Stop {
+    layer: &'static str,
+    offset: usize,
+    reason: String,
+}
+
+#[derive(Serialize)]
+struct LossObject<'a> {
+    schema: &'static str,
+    kind: &'static str,
+    ts: &'a str,
+    ts_ns: u64,
+    source: &'a str,
+    event_kind: &'static str,
+    cause: &'static str,
+    count: u64,
+    window: Window,
+}
+
+#[derive(Serialize)]
+struct Window {
+    since_ns: u64,
+    until_ns: u64,
+}
+
+#[derive(Serialize)]
+struct SummaryObject<'a> {
+    schema: &'static str,
+    kind: &'static str,
+    ts: &'a str,
+    ts_ns: u64,
+    packets: u64,
+    bytes: u64,
+    joined: u64,
+    unsent: u64,
+    unwritten: u64,
+    undecoded: u64,
+    events: u64,
+    lost: u64,
+    findings: Findings,
+}
+
+#[derive(Serialize, Default)]
+struct Findings {
+    info: u64,
+    medium: u64,
+    high: u64,
+    critical: u64,
+}
+
+/// Writes the JSON format.
+#[derive(Debug)]
+pub struct JsonWriter {
+    clock: Clock,
+    time: Vec<u8>,
+    line: Vec<u8>,
+}
+
+impl Default for JsonWriter {
+    fn default() -> Self {
+        JsonWriter { clock: Clock::rfc3339(), time: Vec::new(), line: Vec::new() }
+    }
+}
+
+impl JsonWriter {
+    /// Appends the packet's object.
+    pub fn packet(&mut self, out: &mut Vec<u8>, view: &PacketView<'_>) {
+        let frame = view.frame;
+        let ts = time(&mut self.clock, &mut self.time, frame.ts_ns);
+        self.line.clear();
+        write_line(&mut self.line, view.packet, view.tcp.as_ref());
+        let object = Packet {
+            schema: SCHEMA,
+            kind: "packet",
+            ts,
+            ts_ns: frame.ts_ns,
+            n: view.n,
+            via: frame.via.name(),
+            interface: &view.interface.name,
+            process: process(view),
+            fd: frame.fd.as_ref().map(|fd| Fd {
+                num: fd.num,
+                name: view.fd_name,
+                interface: tun_name(frame),
+            }),
+            encap: encapsulations(view),
+            layers: view.packet.layer_names().collect(),
+            len: frame.orig_len,
+            caplen: frame.data.len(),
+            ip: ip(view.packet),
+            outer: outer(view),
+            tcp: tcp(view),
+            udp: view.packet.udp().map(|udp| Udp {
+                sport: udp.source_port(),
+                dport: udp.destination_port(),
+                len: udp.length(),
+            }),
+            icmp: icmp(view.packet),
+            dns: dns(view.packet),
+            stop: view.packet.stop.map(|stop| Stop {
+                layer: stop.layer,
+                offset: stop.offset,
+                reason: stop.reason.to_string(),
+            }),
+            joined: match view.fate {
+                Fate::Joined { n, .. } => Some(*n),
+                _ => None,
+            },
+            fate: fate(view),
+            error: frame.errno.map(errno_name),
+            summary: String::from_utf8_lossy(&self.line),
+        };
+        write(out, &object);
+    }
+
+    /// Appends a loss object.
+    pub fn loss(&mut self, out: &mut Vec<u8>, loss: &Loss) {
+        let object = LossObject {
+            schema: SCHEMA,
+            kind: "loss",
+            ts: time(&mut self.clock, &mut self.time, loss.ts_ns),
+            ts_ns: loss.ts_ns,
+            source: &loss.source,
+            event_kind: loss.event_kind,
+            cause: loss.cause.name(),
+            count: loss.count,
+            window: Window { since_ns: loss.window.0, until_ns: loss.window.1 },
+        };
+        write(out, &object);
+    }
+
+    /// Appends the last object.
+    pub fn summary(&mut self, out: &mut Vec<u8>, summary: &Summary, now: UnixNanos) {
+        let object = SummaryObject {
+            schema: SCHEMA,
+            kind: "summary",
+            ts: time(&mut self.clock, &mut self.time, now),
+            ts_ns: now,
+            packets: summary.packets,
+            bytes: summary.bytes,
+            joined: summary.joined,
+            unsent: summary.unsent,
+            unwritten: summary.unwritten,
+            undecoded: summary.undecoded,
+            events: summary.events,
+            lost: summary.lost_total(),
+            findings: Findings::default(),
+        };
+        write(out, &object);
+    }
+}
+
+fn write(out: &mut Vec<u8>, object: &impl Serialize) {
+    let start = out.len();
+    // Plain structs with string keys; a Vec takes all.
+    if serde_json::to_writer(&mut *out, object).is_err() {
+        out.truncate(start);
+        return;
+    }
+    out.push(b'\n');
+}
+
+fn time<'a>(clock: &mut Clock, buffer: &'a mut Vec<u8>, at: UnixNanos) -> &'a str {
+    buffer.clear();
+    clock.push(buffer, at);
+    std::str::from_utf8(buffer).unwrap_or_default()
+}
+
+fn process<'a>(view: &PacketView<'a>) -> Option<Process<'a>> {
+    let actor = view.frame.process.as_ref()?;
+    let known: Option<&TrackedProcess> = view.process;
+    Some(Process {
+        pid: actor.pid,
+        tid: actor.tid,
+        comm: String::from_utf8_lossy(actor.comm()),
+        args: known
+            .map(|process| process.args.iter().map(|arg| String::from_utf8_lossy(arg)).collect())
+            .unwrap_or_default(),
+        ppid: known.and_then(|process| process.parent),
+        user: known.and_then(|process| process.user.as_deref()),
+        container: known.and_then(|process| process.container.as_ref()).map(|container| {
+            Container { id: &container.id, name: &container.name }
+        }),
+    })
+}
+
+/// The tunnels around the innermost packet: those within the captured bytes,
+/// and around them the socket's, whose header the daemon never sees.
+fn encapsulations(view: &PacketView<'_>) -> Vec<Encap> {
+    let socket = view.frame.encap.map(|encap| Encap {
+        proto: encap.name(),
+        vni: None,
+        outer: socket_endpoints(view),
+    });
+    let within = view.packet.encapsulations().map(|tunnel| Encap {
+        proto: tunnel.protocol,
+        vni: tunnel.vni,
+        outer: tunnel.outer.map(endpoints),
+    });
+    socket.into_iter().chain(within).collect()
+}
+
+fn endpoints(ends: decoders::Endpoints) -> Endpoints {
+    Endpoints {
+        src: Some(ends.source),
+        dst: Some(ends.destination),
+        sport: ends.source_port,
+        dport: ends.destination_port,
+    }
+}
+
+/// Who talks to whom around the packet: the socket's ends, or the outermost
+/// addresses of a packet that holds a tunnel.
+fn outer(view: &PacketView<'_>) -> Option<Endpoints> {
+    if view.frame.encap.is_some() {
+        return socket_endpoints(view);
+    }
+    view.packet.encapsulations().next()?;
+    view.packet.outer().map(endpoints)
+}
+
+/// The socket's own end and its peer, in the direction of the packet. An
+/// unbound address is not known.
+fn socket_endpoints(view: &PacketView<'_>) -> Option<Endpoints> {
+    use crate::observation::{FdKind, Via};
+    let fd = view.frame.fd.as_ref()?;
+    let FdKind::Inet { local, .. } = &fd.kind else {
+        return None;
+    };
+    let known = |address: SocketAddr| {
+        let ip = (!address.ip().is_unspecified()).then(|| address.ip());
+        (ip, (address.port() != 0).then(|| address.port()))
+    };
+    let (own_ip, own_port) = known(*local);
+    let (peer_ip, peer_port) = view.frame.peer.map_or((None, None), known);
+    Some(match view.frame.via {
+        Via::UdpRecv => {
+            Endpoints { src: peer_ip, dst: own_ip, sport: peer_port, dport: own_port }
+        }
+        _ => Endpoints { src: own_ip, dst: peer_ip, sport: own_port, dport: peer_port },
+    })
+}
+
+fn ip(packet: &decoders::Packet<'_>) -> Option<Ip> {
+    let ip = packet.innermost_ip()?;
+    Some(Ip {
+        version: ip.version(),
+        src: ip.source(),
+        dst: ip.destination(),
+        proto: ip.protocol(),
+        ttl: ip.ttl(),
+        len: ip.len(),
+        id: ip.id(),
+        frag: ip
+            .fragment()
+            .map(|fragment| Fragment { offset: fragment.offset, more: fragment.more }),
+    })
+}
+
+fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
+    let tcp = view.packet.tcp()?;
+    let mut object = Tcp {
+        sport: tcp.source_port(),
+        dport: tcp.destination_port(),
+        flags: tcp.flags().names().collect(),
+        seq: view.tcp.map_or(tcp.sequence(), |relative| relative.seq),
+        ack: view.tcp.map_or(tcp.acknowledgement(), |relative| relative.ack),
+        win: view.tcp.map_or(u32::from(tcp.window()), |relative| relative.window),
+        seq_raw: tcp.sequence(),
+        ack_raw: tcp.acknowledgement(),
+        win_raw: tcp.window(),
+        len: tcp.payload_len(),
+        mss: None,
+        wscale: None,
+        tsval: None,
+        tsecr: None,
+        sack_perm: false,
+    };
+    for option in tcp.options() {
+        match option {
+            TcpOption::MaxSegmentSize(mss) => object.mss = Some(mss),
+            TcpOption::WindowScale(shift) => object.wscale = Some(shift),
+            TcpOption::SackPermitted => object.sack_perm = true,
+            TcpOption::Timestamps(value, echo) => {
+                object.tsval = Some(value);
+                object.tsecr = Some(echo);
+            }
+            _ => {}
+        }
+    }
+    Some(object)
+}
+
+fn icmp(packet: &decoders::Packet<'_>) -> Option<Icmp> {
+    let quoted = |quoted: Quoted| QuotedPacket {
+        src: quoted.source,
+        dst: quoted.destination,
+        proto: quoted.protocol,
+        sport: quoted.source_port,
+        dport: quoted.destination_port,
+    };
+    if let Some(icmp) = packet.icmp() {
+        let echo = icmp.echo();
+        return Some(Icmp {
+            kind: icmp.kind(),
+            code: icmp.code(),
+            id: echo.map(|echo| echo.id),
+            seq: echo.map(|echo| echo.sequence),
+            mtu: icmp.next_hop_mtu().map(u32::from),
+            quoted: icmp.quoted().map(quoted),
+        });
+    }
+    let icmp = packet.icmpv6()?;
+    let echo = icmp.echo();
+    Some(Icmp {
+        kind: icmp.kind(),
+        code: icmp.code(),
+        id: echo.map(|echo| echo.id),
+        seq: echo.map(|echo| echo.sequence),
+        mtu: icmp.mtu(),
+        quoted: icmp.quoted().map(quoted),
+    })
+}
+
+fn dns(packet: &decoders::Packet<'_>) -> Option<Dns> {
+    let dns = packet.dns()?;
+    let message = dns.parse();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Some(Dns {
+        id: dns.id(),
+        qr: dns.is_response(),
+        rcode: dns.rcode(),
+        queries: message
+            .questions
+            .into_iter()
+            .map(|question| Name { name: text(question.name), kind: question.kind })
+            .collect(),
+        answers: message
+            .answers
+            .into_iter()
+            .map(|record| Answer {
+                name: text(record.name),
+                kind: record.kind,
+                data: text(record.data),
+            })
+            .collect(),
+    })
+}
+
+/// What became of a packet that has, or should have, another side.
+fn fate(view: &PacketView<'_>) -> Option<&'static str> {
+    match view.fate {
+        Fate::Alone => None,
+        Fate::Open => Some("open"),
+        Fate::Joined { .. } => Some("joined"),
+        Fate::Unanswered { doubtful: true } => Some("inconclusive"),
+        Fate::Unanswered { doubtful: false } => Some(match view.frame.via {
+            crate::observation::Via::TunRead => "never-sent",
+            _ => "never-written",
+        }),
+        Fate::Originated => Some("originated"),
+    }
+}
