@@ -92,10 +92,15 @@ impl Containers {
         let found = paths.clone().find_map(recognise);
         let (runtime, id) = match found {
             Some((runtime, id)) if !matches!(runtime, Runtime::Other) => (runtime, id),
-            // Ids of runc and crun are any word: only their state can tell.
+            // Ids of runc, crun and ctr are any word: only their state can tell.
             other => paths
                 .clone()
                 .find_map(|path| self.plain.owner(path))
+                .or_else(|| {
+                    paths
+                        .clone()
+                        .find_map(|path| runtimes::containerd_task(&self.root, path))
+                })
                 .or(other)?,
         };
         if let Some(known) = self.known.get(&id) {

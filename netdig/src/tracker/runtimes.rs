@@ -124,6 +124,21 @@ fn containerd(root: &Path, id: &str) -> Option<Names> {
     })
 }
 
+/// containerd's own client puts its containers into `/NAMESPACE/ID`.
+pub(super) fn containerd_task(root: &Path, cgroup: &str) -> Option<(Runtime, String)> {
+    let mut parts = cgroup.rsplit('/').take(2);
+    let (id, namespace) = (parts.next()?, parts.next()?);
+    let sound = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let known = sound(id)
+        && sound(namespace)
+        && root
+            .join(CONTAINERD_TASKS)
+            .join(namespace)
+            .join(id)
+            .is_dir();
+    known.then(|| (Runtime::Containerd, id.to_owned()))
+}
+
 fn cri_o(root: &Path, id: &str) -> Option<Names> {
     let bundle = STORAGES
         .iter()

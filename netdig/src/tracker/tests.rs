@@ -735,3 +735,29 @@ fn an_ended_process_is_not_read_from_its_successor() {
     );
     assert_eq!(tracker.fd_name(7, 6), None);
 }
+
+#[test]
+fn garbage_in_proc_is_no_process() {
+    let tree = flanneld("garbage");
+    tree.write("etc/passwd", "x\n::::\nroot:x:nonsense\nflannel:x:998\n");
+    tree.write("proc/7/net/udp", "h\n \n1:\n1: 00000000:205D\n");
+    tree.fd(7, 5, "/dev/net/tun", "flags:\t99\nino:\t-1\niff:\n");
+    let mut tracker = Tracker::from_root(&tree.0).unwrap();
+    assert_eq!(tracker.process(7).unwrap().user.as_deref(), Some("flannel"));
+    assert_eq!(tracker.fd_name(7, 5).as_deref(), Some("/dev/net/tun"));
+    assert_eq!(tracker.fd_name(7, 6), None);
+    for stat in [
+        "",
+        ")(",
+        "7 (a",
+        "7 (a)",
+        "7 (a) S 1 0",
+        "7 (a) S x 0 0",
+        ")",
+        "7 (a) S -1 0",
+    ] {
+        tree.write("proc/7/stat", stat);
+        let mut tracker = Tracker::from_root(&tree.0).unwrap();
+        assert_eq!(tracker.process(7), None, "{stat}");
+    }
+}

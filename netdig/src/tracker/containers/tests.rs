@@ -231,3 +231,23 @@ fn runc_where_only_the_second_version_is_mounted() {
     assert_eq!(tree.containers().of("0::/a/web").unwrap().id, "web");
     assert_eq!(tree.containers().of("0::/web"), None);
 }
+
+#[test]
+fn containers_of_ctr_by_their_tasks() {
+    let tree = Tree::new("ctr");
+    let bundle = "run/containerd/io.containerd.runtime.v2.task/default/web/config.json";
+    tree.write(bundle, r#"{"annotations":null}"#);
+    let found = tree.containers().of("1:cpu:/default/web\n0::/\n").unwrap();
+    assert_eq!(
+        (found.runtime, found.name.as_str()),
+        (Runtime::Containerd, "web")
+    );
+    for host in [
+        "0::/default",
+        "0::/web",
+        "0::/default/other",
+        "0::/../default/..",
+    ] {
+        assert_eq!(tree.containers().of(host), None, "{host}");
+    }
+}
