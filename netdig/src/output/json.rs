@@ -489,7 +489,7 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
     };
     for option in tcp.options() {
         match option {
-            TcpOption::MaxSegmentSize(mss) => object.mss = Some(mss),
+            TcpOption::Mss(mss) => object.mss = Some(mss),
             TcpOption::WindowScale(shift) => object.wscale = Some(shift),
             TcpOption::SackPermitted => object.sack_perm = true,
             TcpOption::Timestamps(value, echo) => {

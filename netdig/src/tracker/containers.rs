@@ -92,8 +92,16 @@ impl Containers {
         let found = paths.clone().find_map(recognise);
         let (runtime, id) = match found {
             Some((runtime, id)) if !matches!(runtime, Runtime::Other) => (runtime, id),
-            // Ids of runc and crun are any word: only their state can tell.
-            other => paths.clone().find_map(|path| self.plain.owner(path)).or(other)?,
+            // Ids of runc, crun and ctr are any word: only their state can tell.
+            other => paths
+                .clone()
+                .find_map(|path| self.plain.owner(path))
+                .or_else(|| {
+                    paths
+                        .clone()
+                        .find_map(|path| runtimes::containerd_task(&self.root, path))
+                })
+                .or(other)?,
         };
         if let Some(known) = self.known.get(&id) {
             return Some(known.clone());
@@ -135,7 +143,9 @@ fn paths(cgroups: &str) -> impl Iterator<Item = &str> + Clone {
 /// Runtime and id by the form of a cgroup's path; the innermost container.
 fn recognise(path: &str) -> Option<(Runtime, String)> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    (0..parts.len()).rev().find_map(|at| recognise_part(&parts[..at], parts[at]))
+    (0..parts.len())
+        .rev()
+        .find_map(|at| recognise_part(&parts[..at], parts[at]))
 }
 
 fn recognise_part(above: &[&str], part: &str) -> Option<(Runtime, String)> {
@@ -151,7 +161,9 @@ fn recognise_part(above: &[&str], part: &str) -> Option<(Runtime, String)> {
     if let [_, prefix, id] = part.split(':').collect::<Vec<_>>()[..]
         && is_id(id)
     {
-        let known = PREFIXES.iter().find(|(known, _)| known.strip_suffix('-') == Some(prefix));
+        let known = PREFIXES
+            .iter()
+            .find(|(known, _)| known.strip_suffix('-') == Some(prefix));
         return own(known.map_or(Runtime::Other, |&(_, runtime)| runtime), id);
     }
     let parent = above.last().copied().unwrap_or("");
@@ -160,7 +172,9 @@ fn recognise_part(above: &[&str], part: &str) -> Option<(Runtime, String)> {
         let virtual_machine = name.starts_with("qemu-") || name.starts_with("lxc-");
         return (!virtual_machine).then_some((Runtime::Nspawn, name));
     }
-    if let Some(name) = part.strip_prefix("systemd-nspawn@").and_then(|n| n.strip_suffix(".service"))
+    if let Some(name) = part
+        .strip_prefix("systemd-nspawn@")
+        .and_then(|n| n.strip_suffix(".service"))
     {
         return Some((Runtime::Nspawn, unescape(name)));
     }
@@ -192,7 +206,10 @@ const PREFIXES: [(&str, Runtime); 5] = [
 
 /// 64 lower-case hexadecimal digits, as all engines make their ids.
 fn is_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Undoes systemd's escaping of unit names (systemd-escape(1)): `\x2d` is `-`.

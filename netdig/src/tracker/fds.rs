@@ -29,7 +29,14 @@ pub struct Fd {
 impl Fd {
     pub(super) fn new(kind: FdKind, inode: u64, path: Option<Arc<[u8]>>, cloexec: bool) -> Fd {
         let name = name_of(&kind, path.as_deref());
-        Fd { kind, inode, path, cloexec, asked: false, name }
+        Fd {
+            kind,
+            inode,
+            path,
+            cloexec,
+            asked: false,
+            name,
+        }
     }
 
     /// How people know it: `/dev/net/tun (flannel0)`, `0.0.0.0:8285`,
@@ -53,10 +60,18 @@ fn same_family(one: &FdKind, other: &FdKind) -> bool {
     match (one, other) {
         (Unknown, _) | (_, Unknown) => true,
         // All tun descriptors share the inode of /dev/net/tun.
-        (Tun { interface: one, .. }, Tun { interface: other, .. }) => {
-            one.is_empty() || other.is_empty() || one == other
-        }
-        (Inet { protocol: one, .. }, Inet { protocol: other, .. }) => one == other,
+        (
+            Tun { interface: one, .. },
+            Tun {
+                interface: other, ..
+            },
+        ) => one.is_empty() || other.is_empty() || one == other,
+        (
+            Inet { protocol: one, .. },
+            Inet {
+                protocol: other, ..
+            },
+        ) => one == other,
         _ => std::mem::discriminant(one) == std::mem::discriminant(other),
     }
 }
@@ -70,8 +85,16 @@ fn name_of(kind: &FdKind, path: Option<&[u8]>) -> Option<Arc<str>> {
                     out.write_str("/dev/net/tun")
                 }
                 FdKind::Tun { interface, .. } => write!(out, "/dev/net/tun ({interface})"),
-                FdKind::Inet { local, remote: None, .. } => local.fmt(out),
-                FdKind::Inet { local, remote: Some(remote), .. } => {
+                FdKind::Inet {
+                    local,
+                    remote: None,
+                    ..
+                } => local.fmt(out),
+                FdKind::Inet {
+                    local,
+                    remote: Some(remote),
+                    ..
+                } => {
                     write!(out, "{local}→{remote}")
                 }
                 _ => Ok(()),
@@ -169,8 +192,22 @@ impl Tables {
     }
 
     fn id(&self, pid: u32, tid: u32) -> Option<u64> {
-        let own = if tid == pid { None } else { self.by_task.get(&tid) };
+        let own = if tid == pid {
+            None
+        } else {
+            self.by_task.get(&tid)
+        };
         own.or_else(|| self.by_task.get(&pid)).copied()
+    }
+
+    /// The task below whose number `/proc` shows the same table. A thread's is
+    /// there too, though it is not listed.
+    pub fn owner(&self, pid: u32, tid: u32) -> u32 {
+        if self.by_task.contains_key(&tid) {
+            tid
+        } else {
+            pid
+        }
     }
 
     fn attach(&mut self, task: u32, table: Table) -> u64 {
@@ -183,7 +220,9 @@ impl Tables {
 
     /// The task ended, or gets another table.
     pub fn detach(&mut self, task: u32) {
-        let Some(id) = self.by_task.remove(&task) else { return };
+        let Some(id) = self.by_task.remove(&task) else {
+            return;
+        };
         if let Some(table) = self.tables.get_mut(&id) {
             table.users = table.users.saturating_sub(1);
             if table.users == 0 {
@@ -199,7 +238,9 @@ impl Tables {
             return self.detach(child);
         }
         self.get_mut(parent, parent);
-        let Some(id) = self.id(parent, parent) else { return };
+        let Some(id) = self.id(parent, parent) else {
+            return;
+        };
         if !shares {
             let copy = self.tables.get(&id).cloned().unwrap_or_default();
             self.attach(child, copy);
@@ -242,6 +283,8 @@ impl Tables {
 
     /// Every process with its table, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Table)> {
-        self.by_task.iter().filter_map(|(&task, id)| Some((task, self.tables.get(id)?)))
+        self.by_task
+            .iter()
+            .filter_map(|(&task, id)| Some((task, self.tables.get(id)?)))
     }
 }

@@ -25,10 +25,10 @@ use crate::observation::{
     ProcessEvent, ProcessInfo, UnixNanos,
 };
 use containers::Containers;
-use rustc_hash::FxHashSet;
 use fds::Tables;
 use processes::{Processes, Users};
 use procfs::Procfs;
+use rustc_hash::FxHashSet;
 use sockets::Sockets;
 
 /// A start read twice may differ by clock ticks; one pid is not used twice
@@ -128,14 +128,25 @@ impl Tracker {
         self.expire(event.ts_ns);
         let actor = &event.actor;
         match &event.change {
-            ProcessChange::Fork { parent, thread, shares_files } => {
+            ProcessChange::Fork {
+                parent,
+                thread,
+                shares_files,
+            } => {
                 if !thread {
                     self.forked(event, *parent);
                 }
                 let parent = if *thread { actor.pid } else { *parent };
-                self.tables.fork(parent, actor.tid, actor.pid, *shares_files);
+                self.tables
+                    .fork(parent, actor.tid, actor.pid, *shares_files);
             }
-            ProcessChange::Exec { filename: _, args, cut, uid, parent } => {
+            ProcessChange::Exec {
+                filename: _,
+                args,
+                cut,
+                uid,
+                parent,
+            } => {
                 self.process_of(actor, Some(event.netns), Some(event.cgroup));
                 self.executed(event, args, *cut, *uid, *parent);
                 self.tables.exec(actor.pid, actor.tid);
@@ -168,11 +179,20 @@ impl Tracker {
         process.start_ns = Some(event.ts_ns);
         process.comm = event.actor.comm().to_vec();
         process.netns = (event.netns != 0).then_some(event.netns).or(process.netns);
-        process.cgroup = (event.cgroup != 0).then_some(event.cgroup).or(process.cgroup);
+        process.cgroup = (event.cgroup != 0)
+            .then_some(event.cgroup)
+            .or(process.cgroup);
         self.processes.insert(process);
     }
 
-    fn executed(&mut self, event: &ProcessEvent, args: &[Vec<u8>], cut: bool, uid: u32, parent: u32) {
+    fn executed(
+        &mut self,
+        event: &ProcessEvent,
+        args: &[Vec<u8>],
+        cut: bool,
+        uid: u32,
+        parent: u32,
+    ) {
         let pid = event.actor.pid;
         let user = self.users.name(uid);
         // runc and its like enter the container's cgroup and then exec.
@@ -198,10 +218,10 @@ impl Tracker {
     }
 
     fn described(&mut self, info: &ProcessInfo) {
-        let container = info
-            .container_id
-            .as_deref()
-            .map(|id| self.containers.described(id, info.container_name.as_deref()));
+        let container = info.container_id.as_deref().map(|id| {
+            self.containers
+                .described(id, info.container_name.as_deref())
+        });
         self.processes.insert(Process {
             pid: info.pid,
             parent: info.parent,
@@ -221,7 +241,11 @@ impl Tracker {
         self.expire(event.ts_ns);
         let (pid, tid) = (event.actor.pid, event.actor.tid);
         match &event.change {
-            FdChange::New { fd, origin, cloexec } => {
+            FdChange::New {
+                fd,
+                origin,
+                cloexec,
+            } => {
                 let path = self.path_of(pid, tid, fd, origin);
                 let entry = Fd::new(fd.kind.clone(), fd.inode, path, *cloexec);
                 self.tables.get_mut(pid, tid).set(fd.num, entry);
@@ -251,7 +275,10 @@ impl Tracker {
     /// The descriptor is now what `view` shows; it keeps what that cannot show.
     fn updated(&mut self, pid: u32, tid: u32, view: &FdView) {
         let table = self.tables.get_mut(pid, tid);
-        let old = table.get(view.num).filter(|fd| fd.agrees_with(view)).cloned();
+        let old = table
+            .get(view.num)
+            .filter(|fd| fd.agrees_with(view))
+            .cloned();
         let known = match old {
             Some(old) if old.asked || old.path.is_some() => Some(old),
             old => self.read_fd(pid, tid, view.num, Some(view)).or(old),
@@ -263,13 +290,21 @@ impl Tracker {
     }
 
     /// Path of a new descriptor, absolute where that can be told.
-    fn path_of(&mut self, pid: u32, tid: u32, view: &FdView, origin: &FdOrigin) -> Option<Arc<[u8]>> {
+    fn path_of(
+        &mut self,
+        pid: u32,
+        tid: u32,
+        view: &FdView,
+        origin: &FdOrigin,
+    ) -> Option<Arc<[u8]>> {
         match origin {
             FdOrigin::Open { path, .. } if path.starts_with(b"/") => Some(path.as_slice().into()),
             FdOrigin::Open { path, dirfd, .. } => {
                 let folder = match *dirfd {
                     libc::AT_FDCWD => self.procfs.as_ref().and_then(|procfs| procfs.cwd(pid)),
-                    num => self.fd(pid, tid, num).and_then(|fd| Some(fd.path?.to_vec())),
+                    num => self
+                        .fd(pid, tid, num)
+                        .and_then(|fd| Some(fd.path?.to_vec())),
                 };
                 Some(joined(folder, path).into())
             }
@@ -313,7 +348,13 @@ impl Tracker {
         let cgroup = cgroup.filter(|&cgroup| cgroup != 0);
         let known = self.process(actor.pid).unwrap_or_else(|| {
             let (pid, comm) = (actor.pid, actor.comm().to_vec());
-            self.processes.insert(Process { pid, comm, netns, cgroup, ..Process::default() })
+            self.processes.insert(Process {
+                pid,
+                comm,
+                netns,
+                cgroup,
+                ..Process::default()
+            })
         });
         let renamed = leads && known.comm != actor.comm();
         let moved = netns.is_some() && known.netns != netns;
@@ -365,20 +406,26 @@ impl Tracker {
     /// The same for a descriptor seen with an event, which overrules what was
     /// known before: the name is never that of an earlier file of this number.
     pub fn fd_name_of(&mut self, actor: &Actor, view: &FdView) -> Option<Arc<str>> {
-        let known = self.tables.get(actor.pid, actor.tid).and_then(|table| table.get(view.num));
-        match known {
-            Some(fd) if fd.kind == view.kind && fd.agrees_with(view) => {
-                if fd.name().is_some() || fd.asked || self.procfs.is_none() {
-                    return fd.name().cloned();
-                }
-            }
-            _ => {}
+        let known = self
+            .tables
+            .get(actor.pid, actor.tid)
+            .and_then(|table| table.get(view.num));
+        if let Some(fd) = known
+            && (fd.name().is_some() || fd.asked || self.procfs.is_none())
+            && fd.kind == view.kind
+            && fd.agrees_with(view)
+        {
+            return fd.name().cloned();
         }
         if view.num < 0 || view.kind == FdKind::Unknown {
             return None;
         }
         self.updated(actor.pid, actor.tid, view);
-        self.tables.get(actor.pid, actor.tid)?.get(view.num)?.name().cloned()
+        self.tables
+            .get(actor.pid, actor.tid)?
+            .get(view.num)?
+            .name()
+            .cloned()
     }
 
     /// All descriptors of `/dev/net/tun` known at this moment.
@@ -388,9 +435,12 @@ impl Tracker {
             .iter()
             .flat_map(|(pid, table)| table.iter().map(move |(num, fd)| (pid, num, fd)))
             .filter_map(|(pid, num, fd)| match &fd.kind {
-                FdKind::Tun { interface, tap, .. } => {
-                    Some(TunFd { pid, num, interface: interface.to_string(), tap: *tap })
-                }
+                FdKind::Tun { interface, tap, .. } => Some(TunFd {
+                    pid,
+                    num,
+                    interface: interface.to_string(),
+                    tap: *tap,
+                }),
                 _ => None,
             })
             .collect();
@@ -399,7 +449,9 @@ impl Tracker {
     }
 
     fn still_the_same(&self, pid: u32) -> bool {
-        let Some(procfs) = &self.procfs else { return true };
+        let Some(procfs) = &self.procfs else {
+            return true;
+        };
         let known = self.processes.get(pid).and_then(|process| process.start_ns);
         match (known, procfs.start_ns(pid)) {
             (Some(known), Some(now)) => known.abs_diff(now) < SAME_START_NS,
@@ -429,7 +481,10 @@ impl Tracker {
     }
 
     fn learn_tuns(&mut self, pid: u32) {
-        let nums = self.procfs.as_ref().map_or(Vec::new(), |procfs| procfs.tun_fds(pid));
+        let nums = self
+            .procfs
+            .as_ref()
+            .map_or(Vec::new(), |procfs| procfs.tun_fds(pid));
         for num in nums {
             self.fd(pid, pid, num);
         }
@@ -443,10 +498,16 @@ impl Tracker {
             return None;
         }
         let sockets = &mut self.sockets;
-        // /proc/TID shows the thread's own table, though it is not listed.
         let known = view.map(|view| &view.kind);
-        let seen = procfs.fd(tid, num, known, |inode| sockets.kind(procfs, pid, inode))?;
-        let mut fd = Fd::new(seen.kind, seen.inode, seen.path.map(Arc::from), seen.cloexec);
+        let seen = procfs.fd(self.tables.owner(pid, tid), num, known, |inode| {
+            sockets.kind(procfs, pid, inode)
+        })?;
+        let mut fd = Fd::new(
+            seen.kind,
+            seen.inode,
+            seen.path.map(Arc::from),
+            seen.cloexec,
+        );
         fd.asked = true;
         view.is_none_or(|view| fd.agrees_with(view)).then_some(fd)
     }
@@ -478,7 +539,11 @@ fn joined(folder: Option<Vec<u8>>, path: &[u8]) -> Vec<u8> {
             }
         }
     }
-    if whole.is_empty() { b"/".to_vec() } else { whole }
+    if whole.is_empty() {
+        b"/".to_vec()
+    } else {
+        whole
+    }
 }
 
 #[cfg(test)]

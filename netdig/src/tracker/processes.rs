@@ -52,8 +52,14 @@ impl Process {
             uid: self.uid,
             user: self.user.as_deref().map(str::to_owned),
             start_ns: self.start_ns,
-            container_id: self.container.as_ref().map(|container| container.id.clone()),
-            container_name: self.container.as_ref().map(|container| container.name.clone()),
+            container_id: self
+                .container
+                .as_ref()
+                .map(|container| container.id.clone()),
+            container_name: self
+                .container
+                .as_ref()
+                .map(|container| container.name.clone()),
             netns: self.netns,
         }
     }
@@ -138,7 +144,9 @@ impl Processes {
     }
 
     pub fn end(&mut self, pid: u32, at: UnixNanos) {
-        let Some(entry) = self.by_pid.get_mut(&pid) else { return };
+        let Some(entry) = self.by_pid.get_mut(&pid) else {
+            return;
+        };
         if !std::mem::replace(&mut entry.ended, true) {
             self.ended.push_back((at, pid, entry.generation));
         }
@@ -152,7 +160,11 @@ impl Processes {
                 return None;
             }
             self.ended.pop_front();
-            if self.by_pid.get(&pid).is_some_and(|entry| entry.generation == generation) {
+            if self
+                .by_pid
+                .get(&pid)
+                .is_some_and(|entry| entry.generation == generation)
+            {
                 let gone = self.by_pid.remove(&pid);
                 self.doubts -= usize::from(gone.is_some_and(|gone| gone.doubtful));
                 return Some(pid);
@@ -185,7 +197,9 @@ impl Users {
         if let Some(name) = self.by_uid.get(&uid) {
             return Some(name.clone());
         }
-        let changed = fs::metadata(&self.file).and_then(|meta| meta.modified()).ok();
+        let changed = fs::metadata(&self.file)
+            .and_then(|meta| meta.modified())
+            .ok();
         if changed != self.changed {
             self.read();
         }
@@ -193,12 +207,17 @@ impl Users {
     }
 
     fn read(&mut self) {
-        self.changed = fs::metadata(&self.file).and_then(|meta| meta.modified()).ok();
+        self.changed = fs::metadata(&self.file)
+            .and_then(|meta| meta.modified())
+            .ok();
         let text = fs::read(&self.file).unwrap_or_default();
         self.by_uid.clear();
         for line in String::from_utf8_lossy(&text).lines() {
             let mut fields = line.split(':');
-            let (name, uid) = (fields.next(), fields.nth(1).and_then(|uid| uid.parse().ok()));
+            let (name, uid) = (
+                fields.next(),
+                fields.nth(1).and_then(|uid| uid.parse().ok()),
+            );
             if let (Some(name), Some(uid)) = (name, uid) {
                 // The first name of an id is the one that id(1) shows.
                 self.by_uid.entry(uid).or_insert_with(|| name.into());

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
@@ -75,7 +75,12 @@ impl Procfs {
             true => clock_ns(libc::CLOCK_REALTIME).saturating_sub(clock_ns(libc::CLOCK_BOOTTIME)),
             false => boot_time_of(&proc),
         };
-        Ok(Procfs { proc, boot_ns, ticks_per_second: u64::try_from(ticks).unwrap_or(100), live })
+        Ok(Procfs {
+            proc,
+            boot_ns,
+            ticks_per_second: u64::try_from(ticks).unwrap_or(100),
+            live,
+        })
     }
 
     /// Ids of all processes at this moment.
@@ -120,7 +125,9 @@ impl Procfs {
 
     pub fn netns(&self, pid: u32) -> Option<u32> {
         let link = fs::read_link(self.path(pid, "ns/net")).ok()?;
-        bracketed(link.as_os_str().as_bytes(), b"net:[")?.try_into().ok()
+        bracketed(link.as_os_str().as_bytes(), b"net:[")?
+            .try_into()
+            .ok()
     }
 
     pub fn cgroups(&self, pid: u32) -> Option<String> {
@@ -128,7 +135,12 @@ impl Procfs {
     }
 
     pub fn cwd(&self, pid: u32) -> Option<Vec<u8>> {
-        Some(fs::read_link(self.path(pid, "cwd")).ok()?.into_os_string().into_vec())
+        Some(
+            fs::read_link(self.path(pid, "cwd"))
+                .ok()?
+                .into_os_string()
+                .into_vec(),
+        )
     }
 
     /// One of `/proc/PID/net/*`: a table of the process's network namespace.
@@ -138,12 +150,18 @@ impl Procfs {
 
     /// Numbers of the descriptors of `pid` that are `/dev/net/tun`.
     pub fn tun_fds(&self, pid: u32) -> Vec<i32> {
-        let folder = self.path(pid, "fd");
-        numbers_in(&folder)
+        let path = self.path(pid, "fd");
+        let Ok(folder) = fs::File::open(&path) else {
+            return Vec::new();
+        };
+        let mut target = [0; 256];
+        numbers_in(&path)
             .into_iter()
-            .filter(|num| {
-                let path = folder.join(num.to_string());
-                fs::read_link(&path).is_ok_and(|link| self.is_tun(&path, &link))
+            .filter(|&num| {
+                // Relative to the open folder this takes half of the time, and
+                // it is the bulk of the start on a host with many connections.
+                let link = link_at(&folder, num, &mut target).map(OsStr::from_bytes);
+                link.is_some_and(|link| self.is_tun(&path.join(num.to_string()), link.as_ref()))
             })
             .filter_map(|num| i32::try_from(num).ok())
             .collect()
@@ -162,15 +180,25 @@ impl Procfs {
         let path = self.path(pid, "fd").join(num.to_string());
         let link = fs::read_link(&path).ok()?;
         let info = self.read(pid, &format!("fdinfo/{num}")).unwrap_or_default();
-        let cloexec = octal_field(&info, b"flags:")
-            .is_some_and(|flags| flags & libc::O_CLOEXEC as u64 != 0);
+        let cloexec =
+            octal_field(&info, b"flags:").is_some_and(|flags| flags & libc::O_CLOEXEC as u64 != 0);
         let bytes = link.as_os_str().as_bytes();
         if let Some(inode) = bracketed(bytes, b"socket:[") {
             let kind = known.cloned().unwrap_or_else(|| socket(inode));
-            return Some(SeenFd { kind, inode, path: None, cloexec });
+            return Some(SeenFd {
+                kind,
+                inode,
+                path: None,
+                cloexec,
+            });
         }
         if let Some(inode) = bracketed(bytes, b"pipe:[") {
-            return Some(SeenFd { kind: FdKind::Pipe, inode, path: None, cloexec });
+            return Some(SeenFd {
+                kind: FdKind::Pipe,
+                inode,
+                path: None,
+                cloexec,
+            });
         }
         let (kind, stat_inode) = match bytes {
             [b'/', ..] if known.is_some() => (known.cloned().unwrap_or(FdKind::Unknown), 0),
@@ -182,19 +210,24 @@ impl Procfs {
         // fdinfo has the number since Linux 5.14, and on overlayfs only it has
         // the one that the kernel's own inode carries.
         let inode = decimal_field(&info, b"ino:").unwrap_or(stat_inode);
-        Some(SeenFd { kind, inode, path: Some(bytes.to_vec()), cloexec })
+        Some(SeenFd {
+            kind,
+            inode,
+            path: Some(bytes.to_vec()),
+            cloexec,
+        })
     }
 
     /// Only what may be a tun is asked for its device number: a stat of a file
     /// on a dead network file system would hang.
     fn is_tun(&self, path: &Path, link: &Path) -> bool {
         let bytes = link.as_os_str().as_bytes();
-        if link == Path::new("/dev/net/tun") {
+        if bytes == b"/dev/net/tun" {
             return true;
         }
         let candidate = bytes.starts_with(b"/")
             && !bytes.starts_with(b"/dev/pts/")
-            && link != Path::new("/dev/null")
+            && bytes != b"/dev/null"
             && (bytes.starts_with(b"/dev/") || bytes.windows(3).any(|part| part == b"tun"));
         candidate
             && self.live
@@ -204,11 +237,13 @@ impl Procfs {
     fn tun(&self, pid: u32, num: i32, info: &[u8]) -> FdKind {
         let named = field(info, b"iff:").map(|name| String::from_utf8_lossy(name).into_owned());
         let asked = if self.live { tun_flags(pid, num) } else { None };
-        let (flags, vnet_header) = asked.unwrap_or((libc::IFF_TUN | libc::IFF_NO_PI, 0));
+        let (flags, vnet_header) = asked.unwrap_or((libc::IFF_TUN, 0));
         FdKind::Tun {
             interface: named.unwrap_or_default().into(),
             tap: flags & libc::IFF_TAP != 0,
-            packet_info: flags & libc::IFF_NO_PI == 0,
+            // TUNGETIFF has IFF_NOFILTER where TUNSETIFF has IFF_NO_PI, so this
+            // is not told; tunnels do without, and each event says it truly.
+            packet_info: false,
             vnet_header,
         }
     }
@@ -225,7 +260,11 @@ impl Procfs {
         let ticks: u64 = fields.nth(17)?.parse().ok()?;
         let since_boot = u128::from(ticks) * 1_000_000_000 / u128::from(self.ticks_per_second);
         let start_ns = self.boot_ns.saturating_add(u64::try_from(since_boot).ok()?);
-        Some(Stat { comm, parent, start_ns })
+        Some(Stat {
+            comm,
+            parent,
+            start_ns,
+        })
     }
 
     fn path(&self, pid: u32, name: &str) -> PathBuf {
@@ -245,15 +284,37 @@ struct Stat {
     start_ns: UnixNanos,
 }
 
+/// Target of the link named `num` in `folder`; `None` when it is longer than
+/// `target`, as no device's name is.
+fn link_at<'a>(folder: &fs::File, num: u32, target: &'a mut [u8; 256]) -> Option<&'a [u8]> {
+    let mut name = [0u8; 12];
+    write!(&mut name[..11], "{num}").ok()?;
+    // SAFETY: the name ends in a NUL, and the length is that of the target.
+    let len = unsafe {
+        let (name, target) = (name.as_ptr().cast(), target.as_mut_ptr().cast());
+        libc::readlinkat(folder.as_raw_fd(), name, target, 256)
+    };
+    target
+        .get(..usize::try_from(len).ok()?)
+        .filter(|link| link.len() < 256)
+}
+
 fn numbers_in(folder: &Path) -> Vec<u32> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
     let number = |name: &OsStr| name.to_str()?.parse().ok();
-    entries.flatten().filter_map(|entry| number(&entry.file_name())).collect()
+    entries
+        .flatten()
+        .filter_map(|entry| number(&entry.file_name()))
+        .collect()
 }
 
 fn kind_of_file(path: &Path) -> (FdKind, u64) {
     use std::os::unix::fs::FileTypeExt;
-    let Ok(meta) = fs::metadata(path) else { return (FdKind::Unknown, 0) };
+    let Ok(meta) = fs::metadata(path) else {
+        return (FdKind::Unknown, 0);
+    };
     let (major, minor) = device(meta.rdev());
     let kind = match meta.file_type() {
         kind if kind.is_file() => FdKind::Regular,
@@ -278,7 +339,12 @@ fn tun_flags(pid: u32, num: i32) -> Option<(libc::c_int, u8)> {
     // owned by nobody else.
     let duplicate = unsafe {
         let pidfd = owned(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;
-        owned(libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), num, 0))?
+        owned(libc::syscall(
+            libc::SYS_pidfd_getfd,
+            pidfd.as_raw_fd(),
+            num,
+            0,
+        ))?
     };
     // SAFETY: an all-zero ifreq is valid, and it outlives the call.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -291,7 +357,13 @@ fn tun_flags(pid: u32, num: i32) -> Option<(libc::c_int, u8)> {
     let mut header: libc::c_int = 0;
     if flags & libc::IFF_VNET_HDR != 0 {
         // SAFETY: the kernel writes one int.
-        unsafe { libc::ioctl(duplicate.as_raw_fd(), libc::TUNGETVNETHDRSZ as _, &mut header) };
+        unsafe {
+            libc::ioctl(
+                duplicate.as_raw_fd(),
+                libc::TUNGETVNETHDRSZ as _,
+                &mut header,
+            )
+        };
     }
     Some((flags, u8::try_from(header).unwrap_or(0)))
 }
@@ -309,14 +381,18 @@ fn clock_ns(clock: libc::clockid_t) -> UnixNanos {
     unsafe {
         let mut time: libc::timespec = std::mem::zeroed();
         libc::clock_gettime(clock, &mut time);
-        (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+        (time.tv_sec as u64)
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(time.tv_nsec as u64)
     }
 }
 
 /// The boot time that a tree of files gives in `/proc/stat`, in whole seconds.
 fn boot_time_of(proc: &Path) -> UnixNanos {
     let stat = fs::read(proc.join("stat")).unwrap_or_default();
-    decimal_field(&stat, b"btime").unwrap_or(0).saturating_mul(1_000_000_000)
+    decimal_field(&stat, b"btime")
+        .unwrap_or(0)
+        .saturating_mul(1_000_000_000)
 }
 
 /// The number in `socket:[123]` and its like.
@@ -327,7 +403,9 @@ fn bracketed(text: &[u8], prefix: &[u8]) -> Option<u64> {
 
 /// What follows `name` on its line, without blanks around it.
 fn field<'a>(text: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let line = text.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+    let line = text
+        .split(|&byte| byte == b'\n')
+        .find_map(|line| line.strip_prefix(name))?;
     Some(line.trim_ascii())
 }
 

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustc_hash::FxHashMap;
 use serde_json::Value;
@@ -35,9 +35,13 @@ pub(super) fn describe(root: &Path, runtime: Runtime, id: &str) -> (Container, b
         Runtime::Podman => (runtime, podman(root, id)),
         Runtime::CriO => (runtime, cri_o(root, id)),
         Runtime::Containerd | Runtime::Other => any_engine(root, runtime, id),
-        Runtime::Nspawn | Runtime::Lxc | Runtime::Runc | Runtime::Crun => {
-            (runtime, Some(Names { name: Some(id.to_owned()), ..Names::default() }))
-        }
+        Runtime::Nspawn | Runtime::Lxc | Runtime::Runc | Runtime::Crun => (
+            runtime,
+            Some(Names {
+                name: Some(id.to_owned()),
+                ..Names::default()
+            }),
+        ),
     };
     let certain = found.as_ref().is_some_and(|names| names.name.is_some());
     let names = found.unwrap_or_default();
@@ -75,12 +79,21 @@ fn json(path: &Path) -> Option<Value> {
 }
 
 fn text(value: &Value, key: &str) -> Option<String> {
-    value.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    value
+        .get(key)?
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
 }
 
 /// The Docker engine's own file; cri-dockerd puts the pod into the labels.
 fn docker(root: &Path, id: &str) -> Option<Names> {
-    let state = json(&root.join("var/lib/docker/containers").join(id).join("config.v2.json"))?;
+    let state = json(
+        &root
+            .join("var/lib/docker/containers")
+            .join(id)
+            .join("config.v2.json"),
+    )?;
     let labels = state.pointer("/Config/Labels").unwrap_or(&Value::Null);
     let name = text(&state, "Name").map(|name| name.trim_start_matches('/').to_owned());
     Some(Names {
@@ -111,6 +124,21 @@ fn containerd(root: &Path, id: &str) -> Option<Names> {
     })
 }
 
+/// containerd's own client puts its containers into `/NAMESPACE/ID`.
+pub(super) fn containerd_task(root: &Path, cgroup: &str) -> Option<(Runtime, String)> {
+    let mut parts = cgroup.rsplit('/').take(2);
+    let (id, namespace) = (parts.next()?, parts.next()?);
+    let sound = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let known = sound(id)
+        && sound(namespace)
+        && root
+            .join(CONTAINERD_TASKS)
+            .join(namespace)
+            .join(id)
+            .is_dir();
+    known.then(|| (Runtime::Containerd, id.to_owned()))
+}
+
 fn cri_o(root: &Path, id: &str) -> Option<Names> {
     let bundle = STORAGES
         .iter()
@@ -127,12 +155,20 @@ fn cri_o(root: &Path, id: &str) -> Option<Names> {
 
 fn podman(root: &Path, id: &str) -> Option<Names> {
     let lists = ["containers.json", "volatile-containers.json"];
-    let mut files = STORAGES.iter().flat_map(|storage| lists.map(|list| root.join(storage).join(list)));
+    let mut files = STORAGES
+        .iter()
+        .flat_map(|storage| lists.map(|list| root.join(storage).join(list)));
     files.find_map(|file| {
         let list = json(&file)?;
-        let entry = list.as_array()?.iter().find(|entry| text(entry, "id").as_deref() == Some(id))?;
+        let entry = list
+            .as_array()?
+            .iter()
+            .find(|entry| text(entry, "id").as_deref() == Some(id))?;
         let name = entry.pointer("/names/0")?.as_str()?.to_owned();
-        Some(Names { name: Some(name), ..Names::default() })
+        Some(Names {
+            name: Some(name),
+            ..Names::default()
+        })
     })
 }
 
@@ -141,7 +177,8 @@ fn podman(root: &Path, id: &str) -> Option<Names> {
 #[derive(Debug)]
 pub(super) struct PlainOci {
     folders: [(Runtime, PathBuf); 2],
-    changed: [Option<SystemTime>; 2],
+    /// The folders' times when they were read; `None` to read them again.
+    changed: Option<[Option<SystemTime>; 2]>,
     /// Cgroup's path to the container's id.
     by_cgroup: FxHashMap<String, (Runtime, String)>,
 }
@@ -153,7 +190,7 @@ impl PlainOci {
                 (Runtime::Runc, root.join("run/runc")),
                 (Runtime::Crun, root.join("run/crun")),
             ],
-            changed: [None; 2],
+            changed: None,
             by_cgroup: FxHashMap::default(),
         }
     }
@@ -176,16 +213,25 @@ impl PlainOci {
 
     /// A container that starts or ends changes the folder's time.
     fn refresh(&mut self) {
-        let changed = self.folders.each_ref().map(|(_, folder)| {
-            fs::metadata(folder).and_then(|meta| meta.modified()).ok()
-        });
-        if changed == self.changed {
+        let changed = self
+            .folders
+            .each_ref()
+            .map(|(_, folder)| fs::metadata(folder).and_then(|meta| meta.modified()).ok());
+        if self.changed == Some(changed) {
             return;
         }
-        self.changed = changed;
+        // A folder's time has the grain of the kernel's clock tick: one that
+        // changed just now may change again and keep its time.
+        let settled = changed.iter().flatten().all(|time| {
+            time.elapsed()
+                .is_ok_and(|age| age > Duration::from_millis(100))
+        });
+        self.changed = settled.then_some(changed);
         self.by_cgroup.clear();
         for (runtime, folder) in &self.folders {
-            let Ok(entries) = fs::read_dir(folder) else { continue };
+            let Ok(entries) = fs::read_dir(folder) else {
+                continue;
+            };
             for entry in entries.flatten() {
                 let paths = match runtime {
                     Runtime::Runc => runc_cgroups(&entry.path()),
@@ -193,11 +239,12 @@ impl PlainOci {
                 };
                 let Some(paths) = paths else {
                     // Being created at this moment: look again next time.
-                    self.changed = [None; 2];
+                    self.changed = None;
                     continue;
                 };
                 let id = entry.file_name().to_string_lossy().into_owned();
-                self.by_cgroup.extend(paths.into_iter().map(|path| (path, (*runtime, id.clone()))));
+                self.by_cgroup
+                    .extend(paths.into_iter().map(|path| (path, (*runtime, id.clone()))));
             }
         }
     }

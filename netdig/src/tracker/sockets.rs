@@ -37,7 +37,9 @@ impl Sockets {
     /// What the socket with this inode number is, for a process of the
     /// namespace. A socket that is neither bound nor connected is in no table.
     pub fn kind(&mut self, procfs: &Procfs, pid: u32, inode: u64) -> FdKind {
-        let Some(netns) = procfs.netns(pid) else { return FdKind::Unknown };
+        let Some(netns) = procfs.netns(pid) else {
+            return FdKind::Unknown;
+        };
         if let Some(known) = self.namespaces.get(&netns) {
             if let Some(kind) = known.by_inode.get(&inode) {
                 return kind.clone();
@@ -46,8 +48,15 @@ impl Sockets {
                 return FdKind::Unknown;
             }
         }
-        let fresh = Namespace { read: Instant::now(), by_inode: read_tables(procfs, pid) };
-        let kind = fresh.by_inode.get(&inode).cloned().unwrap_or(FdKind::Unknown);
+        let fresh = Namespace {
+            read: Instant::now(),
+            by_inode: read_tables(procfs, pid),
+        };
+        let kind = fresh
+            .by_inode
+            .get(&inode)
+            .cloned()
+            .unwrap_or(FdKind::Unknown);
         self.namespaces.insert(netns, fresh);
         kind
     }
@@ -56,13 +65,20 @@ impl Sockets {
 fn read_tables(procfs: &Procfs, pid: u32) -> FxHashMap<u64, FdKind> {
     let mut all = FxHashMap::default();
     for (name, protocol, stream) in INET_TABLES {
-        let Some(text) = procfs.net_table(pid, name) else { continue };
+        let Some(text) = procfs.net_table(pid, name) else {
+            continue;
+        };
         all.extend(lines(&text).filter_map(|line| inet(line, protocol as u8, stream)));
     }
     for (name, column, kind) in [("unix", 6, FdKind::Unix), ("netlink", 9, FdKind::Netlink)] {
-        let Some(text) = procfs.net_table(pid, name) else { continue };
+        let Some(text) = procfs.net_table(pid, name) else {
+            continue;
+        };
         let inodes = lines(&text).filter_map(|line| {
-            line.split_ascii_whitespace().nth(column)?.parse::<u64>().ok()
+            line.split_ascii_whitespace()
+                .nth(column)?
+                .parse::<u64>()
+                .ok()
         });
         all.extend(inodes.map(|inode| (inode, kind.clone())));
     }
@@ -73,7 +89,9 @@ fn read_tables(procfs: &Procfs, pid: u32) -> FxHashMap<u64, FdKind> {
 
 /// The lines below the heading.
 fn lines(text: &[u8]) -> impl Iterator<Item = &str> {
-    text.split(|&byte| byte == b'\n').skip(1).filter_map(|line| std::str::from_utf8(line).ok())
+    text.split(|&byte| byte == b'\n')
+        .skip(1)
+        .filter_map(|line| std::str::from_utf8(line).ok())
 }
 
 /// `sl local_address rem_address st queues tr retrnsmt uid timeout inode …`
@@ -83,7 +101,15 @@ fn inet(line: &str, protocol: u8, stream: bool) -> Option<(u64, FdKind)> {
     let remote = address(fields.next()?)?;
     let inode = fields.nth(6)?.parse().ok()?;
     let remote = (remote.port() != 0 || !remote.ip().is_unspecified()).then_some(remote);
-    Some((inode, FdKind::Inet { protocol, stream, local, remote }))
+    Some((
+        inode,
+        FdKind::Inet {
+            protocol,
+            stream,
+            local,
+            remote,
+        },
+    ))
 }
 
 /// `0100007F:1F90`: the address as the machine's own 32-bit words, the port
@@ -95,7 +121,11 @@ fn address(text: &str) -> Option<SocketAddr> {
     if !address.is_ascii() || !matches!(address.len(), 8 | 32) {
         return None;
     }
-    for (index, chunk) in bytes.chunks_exact_mut(4).take(address.len() / 8).enumerate() {
+    for (index, chunk) in bytes
+        .chunks_exact_mut(4)
+        .take(address.len() / 8)
+        .enumerate()
+    {
         let word = u32::from_str_radix(&address[index * 8..index * 8 + 8], 16).ok()?;
         chunk.copy_from_slice(&word.to_ne_bytes());
     }
@@ -121,10 +151,21 @@ mod tests {
         };
         assert_eq!(inet(line, 17, false), Some((15243, expected)));
         let six = "   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 99 1 x";
-        let expected =
-            FdKind::Inet { protocol: 6, stream: true, local: "[::]:22".parse().unwrap(), remote: None };
+        let expected = FdKind::Inet {
+            protocol: 6,
+            stream: true,
+            local: "[::]:22".parse().unwrap(),
+            remote: None,
+        };
         assert_eq!(inet(six, 6, true), Some((99, expected)));
-        for garbage in ["", "1:", "1: x:y", "1: é00000F:1 2", "1: 0100007F:205D", "1: FFFFFFFFF:1 1:1"] {
+        for garbage in [
+            "",
+            "1:",
+            "1: x:y",
+            "1: é00000F:1 2",
+            "1: 0100007F:205D",
+            "1: FFFFFFFFF:1 1:1",
+        ] {
             assert_eq!(inet(garbage, 17, false), None);
         }
     }

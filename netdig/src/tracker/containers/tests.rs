@@ -39,15 +39,39 @@ fn cgroup_paths_of_all_runtimes() {
         ("/system.slice/docker-ID.scope/init", Runtime::Docker, ID),
         ("/docker/POD/docker/ID", Runtime::Docker, ID),
         ("/system.slice:docker:ID", Runtime::Docker, ID),
-        ("/kubepods.slice/kubepods-pod1.slice/cri-containerd-ID.scope", Runtime::Containerd, ID),
+        (
+            "/kubepods.slice/kubepods-pod1.slice/cri-containerd-ID.scope",
+            Runtime::Containerd,
+            ID,
+        ),
         ("/kubepods/burstable/pod3c9f/ID", Runtime::Containerd, ID),
-        ("/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:ID", Runtime::Containerd, ID),
+        (
+            "/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:ID",
+            Runtime::Containerd,
+            ID,
+        ),
         ("/system.slice/nerdctl-ID.scope", Runtime::Containerd, ID),
-        ("/kubepods.slice/kubepods-pod1.slice/crio-ID.scope/container", Runtime::CriO, ID),
-        ("/machine.slice/libpod-ID.scope/container", Runtime::Podman, ID),
+        (
+            "/kubepods.slice/kubepods-pod1.slice/crio-ID.scope/container",
+            Runtime::CriO,
+            ID,
+        ),
+        (
+            "/machine.slice/libpod-ID.scope/container",
+            Runtime::Podman,
+            ID,
+        ),
         ("/libpod_parent/libpod-ID", Runtime::Podman, ID),
-        ("/machine.slice/machine-web\\x2d1.scope/payload", Runtime::Nspawn, "web-1"),
-        ("/machine.slice/systemd-nspawn@db.service/payload", Runtime::Nspawn, "db"),
+        (
+            "/machine.slice/machine-web\\x2d1.scope/payload",
+            Runtime::Nspawn,
+            "web-1",
+        ),
+        (
+            "/machine.slice/systemd-nspawn@db.service/payload",
+            Runtime::Nspawn,
+            "db",
+        ),
         ("/lxc.payload.alpine/init.scope", Runtime::Lxc, "alpine"),
         ("/lxc/alpine", Runtime::Lxc, "alpine"),
         ("/buildkit/ID", Runtime::Other, ID),
@@ -55,10 +79,25 @@ fn cgroup_paths_of_all_runtimes() {
     let tree = Tree::new("paths");
     for (path, runtime, id) in cases {
         let path = path.replace("ID", ID).replace("POD", POD);
-        for text in [format!("0::{path}\n"), format!("5:cpu,cpuacct:{path}\n0::/\n"), format!("1:name=systemd:/\n0::{path}")] {
-            let container = tree.containers().of(&text).unwrap_or_else(|| panic!("{text}"));
-            assert_eq!((container.runtime, container.id.as_str()), (runtime, id), "{text}");
-            assert_eq!(container.name, short(id), "without state the short id names it");
+        for text in [
+            format!("0::{path}\n"),
+            format!("5:cpu,cpuacct:{path}\n0::/\n"),
+            format!("1:name=systemd:/\n0::{path}"),
+        ] {
+            let container = tree
+                .containers()
+                .of(&text)
+                .unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(
+                (container.runtime, container.id.as_str()),
+                (runtime, id),
+                "{text}"
+            );
+            assert_eq!(
+                container.name,
+                short(id),
+                "without state the short id names it"
+            );
         }
     }
 }
@@ -90,26 +129,41 @@ fn names_come_from_the_runtimes_files() {
     let tree = Tree::new("names");
     let docker = format!("var/lib/docker/containers/{ID}/config.v2.json");
     tree.write(&docker, r#"{"Name":"/web","Config":{"Labels":{}}}"#);
-    let found = tree.containers().of(&format!("0::/system.slice/docker-{ID}.scope")).unwrap();
+    let found = tree
+        .containers()
+        .of(&format!("0::/system.slice/docker-{ID}.scope"))
+        .unwrap();
     assert_eq!((found.name.as_str(), found.short_id()), ("web", &ID[..12]));
 
     let tree = Tree::new("names-cri");
     let bundle = format!("run/containerd/io.containerd.runtime.v2.task/k8s.io/{ID}/config.json");
     tree.write(&bundle, r#"{"annotations":{"io.kubernetes.cri.container-name":"dns",
         "io.kubernetes.cri.sandbox-name":"coredns-1","io.kubernetes.cri.sandbox-namespace":"kube-system"}}"#);
-    let found = tree.containers().of(&format!("0::/kubepods/burstable/pod1/{ID}")).unwrap();
+    let found = tree
+        .containers()
+        .of(&format!("0::/kubepods/burstable/pod1/{ID}"))
+        .unwrap();
     assert_eq!(found.name, "dns");
     assert_eq!(found.pod.as_deref(), Some("coredns-1"));
     assert_eq!(found.pod_namespace.as_deref(), Some("kube-system"));
 
     let tree = Tree::new("names-crio");
     let bundle = format!("var/lib/containers/storage/overlay-containers/{ID}/userdata/config.json");
-    tree.write(&bundle, r#"{"annotations":{"io.kubernetes.container.name":"app",
-        "io.kubernetes.pod.name":"app-0","io.kubernetes.pod.namespace":"prod"}}"#);
-    let found = tree.containers().of(&format!("0::/kubepods.slice/crio-{ID}.scope")).unwrap();
+    tree.write(
+        &bundle,
+        r#"{"annotations":{"io.kubernetes.container.name":"app",
+        "io.kubernetes.pod.name":"app-0","io.kubernetes.pod.namespace":"prod"}}"#,
+    );
+    let found = tree
+        .containers()
+        .of(&format!("0::/kubepods.slice/crio-{ID}.scope"))
+        .unwrap();
     assert_eq!((found.name.as_str(), found.runtime), ("app", Runtime::CriO));
     // The cgroupfs driver names no engine; its files do.
-    let found = tree.containers().of(&format!("0::/kubepods/pod1/{ID}")).unwrap();
+    let found = tree
+        .containers()
+        .of(&format!("0::/kubepods/pod1/{ID}"))
+        .unwrap();
     assert_eq!((found.name.as_str(), found.runtime), ("app", Runtime::CriO));
 
     let tree = Tree::new("names-podman");
@@ -117,8 +171,14 @@ fn names_come_from_the_runtimes_files() {
         "var/lib/containers/storage/overlay-containers/containers.json",
         &format!(r#"[{{"id":"{POD}","names":["other"]}},{{"id":"{ID}","names":["db","x"]}}]"#),
     );
-    let found = tree.containers().of(&format!("0::/machine.slice/libpod-{ID}.scope")).unwrap();
-    assert_eq!((found.name.as_str(), found.runtime), ("db", Runtime::Podman));
+    let found = tree
+        .containers()
+        .of(&format!("0::/machine.slice/libpod-{ID}.scope"))
+        .unwrap();
+    assert_eq!(
+        (found.name.as_str(), found.runtime),
+        ("db", Runtime::Podman)
+    );
 }
 
 #[test]
@@ -141,9 +201,15 @@ fn runc_and_crun_by_the_cgroups_in_their_state() {
     let tree = Tree::new("plain");
     let mut containers = tree.containers();
     assert_eq!(containers.of("0::/some/where"), None);
-    tree.write("run/runc/web/state.json", r#"{"id":"web","cgroup_paths":{
-        "memory":"/sys/fs/cgroup/memory/some/where","":"/sys/fs/cgroup/unified/web"}}"#);
-    tree.write("run/crun/db/status", r#"{"pid":7,"cgroup-path":"/user.slice/db"}"#);
+    tree.write(
+        "run/runc/web/state.json",
+        r#"{"id":"web","cgroup_paths":{
+        "memory":"/sys/fs/cgroup/memory/some/where","":"/sys/fs/cgroup/unified/web"}}"#,
+    );
+    tree.write(
+        "run/crun/db/status",
+        r#"{"pid":7,"cgroup-path":"/user.slice/db"}"#,
+    );
     let found = containers.of("4:memory:/some/where\n0::/\n").unwrap();
     assert_eq!((found.runtime, found.name.as_str()), (Runtime::Runc, "web"));
     assert_eq!(containers.of("0::/web/below").unwrap().id, "web");
@@ -158,7 +224,30 @@ fn runc_and_crun_by_the_cgroups_in_their_state() {
 #[test]
 fn runc_where_only_the_second_version_is_mounted() {
     let tree = Tree::new("v2");
-    tree.write("run/runc/web/state.json", r#"{"cgroup_paths":{"":"/sys/fs/cgroup/a/web"}}"#);
+    tree.write(
+        "run/runc/web/state.json",
+        r#"{"cgroup_paths":{"":"/sys/fs/cgroup/a/web"}}"#,
+    );
     assert_eq!(tree.containers().of("0::/a/web").unwrap().id, "web");
     assert_eq!(tree.containers().of("0::/web"), None);
+}
+
+#[test]
+fn containers_of_ctr_by_their_tasks() {
+    let tree = Tree::new("ctr");
+    let bundle = "run/containerd/io.containerd.runtime.v2.task/default/web/config.json";
+    tree.write(bundle, r#"{"annotations":null}"#);
+    let found = tree.containers().of("1:cpu:/default/web\n0::/\n").unwrap();
+    assert_eq!(
+        (found.runtime, found.name.as_str()),
+        (Runtime::Containerd, "web")
+    );
+    for host in [
+        "0::/default",
+        "0::/web",
+        "0::/default/other",
+        "0::/../default/..",
+    ] {
+        assert_eq!(tree.containers().of(host), None, "{host}");
+    }
 }
