@@ -16,6 +16,9 @@
 //! Values are bytes that nobody vouches for. Control characters, bytes that are
 //! not UTF-8 and the backslash are escaped (`\n` `\r` `\t` `\\` `\xHH`), so a
 //! value never begins a line of its own, and reading gives the same bytes back.
+//! They are read back only from sections whose header names netdig as the
+//! application; a program that rewrites a file (editcap, mergecap) puts its own
+//! name there, and the comments are then text for people only.
 
 mod escape;
 mod read;

@@ -51,21 +51,29 @@ impl Told {
 pub struct Annotations {
     /// Process id to a digest of its description.
     described: HashMap<u32, u64>,
+    /// The process of the frame before: mostly it is the next one's, too.
+    last: LastProcess,
+    /// The lines about the process of the frame at hand.
+    gathered: Vec<u8>,
+}
+
+/// The lines that were read last of a process, and what they say to a frame.
+#[derive(Debug, Default)]
+struct LastProcess {
+    lines: Vec<u8>,
+    pid: Option<u32>,
+    cmd: Vec<u8>,
 }
 
 /// What one frame's comments say, as far as they were read.
 #[derive(Default)]
 struct Reading {
     annotation: Annotation,
-    pid: Option<u32>,
     tid: Option<u32>,
-    cmd: Option<Vec<u8>>,
     thread_name: Option<Vec<u8>>,
     fd_num: Option<i32>,
     fd_kind: Option<FdKind>,
     fd_inode: u64,
-    /// The lines from `Args` on make a description of it.
-    described: bool,
 }
 
 impl Annotations {
@@ -73,40 +81,28 @@ impl Annotations {
     /// losses go to `tell`, whose interface indices are `base` plus the section's.
     pub fn read<'a>(
         &mut self,
-        comments: impl Iterator<Item = &'a [u8]> + Clone,
+        comments: impl Iterator<Item = &'a [u8]>,
         ts_ns: UnixNanos,
         base: u32,
         tell: &mut impl FnMut(Told),
     ) -> Annotation {
         let mut reading = Reading::default();
-        let mut digest = std::hash::DefaultHasher::new();
-        for comment in comments.clone() {
-            if comment.starts_with(b"NetdigLoss: ") {
-                read_loss(&comment[12..], base)
+        self.gathered.clear();
+        for comment in comments {
+            if let Some(loss) = comment.strip_prefix(b"NetdigLoss: ") {
+                read_loss(loss, base)
                     .into_iter()
                     .for_each(|loss| tell(Told::Loss(loss)));
-                continue;
-            }
-            let describes = describes_process(comment);
-            if !describes
-                && !comment.starts_with(b"ThreadId: ")
-                && !comment.starts_with(b"NetdigVia: ")
-            {
-                continue; // someone's text
-            }
-            if describes {
-                digest.write(comment);
-            }
-            for (key, value) in lines(comment) {
-                reading.line(key, value);
-            }
+            } else if describes_process(comment) {
+                self.gathered.extend_from_slice(comment);
+                self.gathered.push(b'\n');
+            } else if comment.starts_with(b"ThreadId: ") || comment.starts_with(b"NetdigVia: ") {
+                lines(comment).for_each(|(key, value)| reading.line(key, value));
+            } // else someone's text
         }
-        let described = reading.described;
-        let annotation = reading.finish();
-        if let (true, Some(actor)) = (described, annotation.process)
-            && self.is_news(actor.pid, digest.finish())
-        {
-            let info = read_process(comments.filter(|comment| describes_process(comment)));
+        let info = self.process();
+        let annotation = reading.finish(self.last.pid, &self.last.cmd);
+        if let (Some(info), Some(actor)) = (info, annotation.process) {
             tell(Told::Process(ProcessEvent {
                 ts_ns,
                 actor,
@@ -118,11 +114,26 @@ impl Annotations {
         annotation
     }
 
-    fn is_news(&mut self, pid: u32, digest: u64) -> bool {
+    /// Brings `last` to the process at hand, and returns what is news of it.
+    fn process(&mut self) -> Option<ProcessInfo> {
+        if self.gathered == self.last.lines {
+            return None;
+        }
+        std::mem::swap(&mut self.gathered, &mut self.last.lines);
+        let (info, known) = read_process(&self.last.lines);
+        self.last.pid = info.as_ref().map(|info| info.pid);
+        self.last.cmd = info
+            .as_ref()
+            .map(|info| info.comm.clone())
+            .unwrap_or_default();
+        let info = info.filter(|_| known)?;
+        let mut digest = std::hash::DefaultHasher::new();
+        digest.write(&self.last.lines);
         if self.described.len() >= MAX_PROCESSES {
             self.described.clear();
         }
-        self.described.insert(pid, digest) != Some(digest)
+        let digest = digest.finish();
+        (self.described.insert(info.pid, digest) != Some(digest)).then_some(info)
     }
 }
 
@@ -130,9 +141,6 @@ impl Reading {
     fn line(&mut self, key: &[u8], value: &[u8]) {
         let annotation = &mut self.annotation;
         match key {
-            b"PID" => self.pid = parse(value),
-            b"Cmd" => self.cmd = Some(unescape(value)),
-            b"Args" => self.described = true,
             b"ThreadId" => self.tid = parse(value),
             b"ThreadName" => self.thread_name = Some(unescape(value)),
             b"NetdigVia" => annotation.via = str(value).and_then(Via::from_name),
@@ -148,10 +156,10 @@ impl Reading {
         }
     }
 
-    fn finish(self) -> Annotation {
+    fn finish(self, pid: Option<u32>, cmd: &[u8]) -> Annotation {
         let mut annotation = self.annotation;
-        annotation.process = self.pid.map(|pid| {
-            let name = self.thread_name.or(self.cmd).unwrap_or_default();
+        annotation.process = pid.map(|pid| {
+            let name = self.thread_name.as_deref().unwrap_or(cmd);
             let mut comm = [0; 16];
             let len = name.len().min(comm.len());
             comm[..len].copy_from_slice(&name[..len]);
@@ -182,26 +190,35 @@ fn describes_process(comment: &[u8]) -> bool {
     FIRST.iter().any(|key| comment.starts_with(key))
 }
 
-fn read_process<'a>(comments: impl Iterator<Item = &'a [u8]>) -> ProcessInfo {
+/// What the lines say of a process, if they name one, and whether more was
+/// known of it than its name: then there are arguments, be it none.
+fn read_process(text: &[u8]) -> (Option<ProcessInfo>, bool) {
     let mut info = ProcessInfo::default();
-    let text = |value: &[u8]| Some(String::from_utf8_lossy(&unescape(value)).into_owned());
-    for (key, value) in comments.flat_map(lines) {
+    let (mut named, mut known) = (false, false);
+    let text_of = |value: &[u8]| Some(String::from_utf8_lossy(&unescape(value)).into_owned());
+    for (key, value) in lines(text) {
         match key {
-            b"PID" => info.pid = parse(value).unwrap_or(0),
+            b"PID" => {
+                named = true;
+                info.pid = parse(value).unwrap_or(0);
+            }
             b"Cmd" => info.comm = unescape(value),
-            b"Args" if value.is_empty() => {}
-            b"Args" => info.args = value.split(|&b| b == b' ').map(unescape).collect(),
+            b"Args" => {
+                known = true;
+                let args = value.split(|&b| b == b' ').filter(|arg| !arg.is_empty());
+                info.args = args.map(unescape).collect();
+            }
             b"UserId" => info.uid = parse(value),
-            b"NetdigUser" => info.user = text(value),
+            b"NetdigUser" => info.user = text_of(value),
             b"ParentPID" => info.parent = parse(value),
-            b"ContainerName" => info.container_name = text(value),
-            b"ContainerId" => info.container_id = text(value),
+            b"ContainerName" => info.container_name = text_of(value),
+            b"ContainerId" => info.container_id = text_of(value),
             b"NetdigStart" => info.start_ns = parse(value),
             b"NetdigProcessNetns" => info.netns = parse(value),
             _ => {}
         }
     }
-    info
+    (named.then_some(info), known)
 }
 
 fn read_fd_kind(value: &[u8]) -> Option<FdKind> {

@@ -130,6 +130,10 @@ impl Sink {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
                 Ok(n) => *accepted += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A pipe that someone else made non-blocking is full: its reader is slow, not gone.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
                 Err(error) => return Err(error),
             }
         }

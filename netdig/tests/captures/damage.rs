@@ -116,6 +116,32 @@ fn any_byte_changed_to_anything_does_not_panic() {
 }
 
 #[test]
+fn hostile_annotations_do_not_panic() {
+    let scratch = Scratch::new("hostile");
+    let path = scratch.0.join("out.pcapng");
+    crate::writing::write_hostile(&path);
+    let whole = std::fs::read(&path).expect("it was written");
+    let mut state = 0x2545_f491_4f6c_dd1d_u64; // xorshift64: the same run every time
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    const ALPHABET: &[u8] = b"0 9\\x:=\n\xff";
+    let mut frames = 0;
+    for _ in 0..3000 {
+        let mut damaged = whole.clone();
+        for _ in 0..=random(8) {
+            let at = random(damaged.len());
+            damaged[at] = ALPHABET[random(ALPHABET.len())];
+        }
+        frames += read_bytes(&damaged).frames.len();
+    }
+    assert!(frames > 10_000, "mostly the packets survive: {frames}");
+}
+
+#[test]
 fn the_sentence_says_where() {
     let (bytes, ends) = small_pcap();
     let read = read_bytes(&bytes[..ends[3] + 20]);

@@ -467,6 +467,36 @@ fn without_the_capability_it_is_named() {
 }
 
 #[test]
+fn promiscuous_only_when_asked() {
+    let Some((left, right)) = Namespace::pair() else {
+        return;
+    };
+    let promiscuity = || {
+        let (_, out, _) =
+            tool("ip", &["-n", &right.name, "-d", "link", "show", "vb"]).expect("it ran before");
+        out.split("promiscuity ")
+            .nth(1)
+            .and_then(|rest| rest.chars().next())
+    };
+    let plain = right.open("vb");
+    assert_eq!(promiscuity(), Some('0'));
+    drop(plain);
+    let options = NetdevOptions {
+        netns: Some(right.file.as_fd()),
+        promiscuous: true,
+        ..NetdevOptions::new("vb")
+    };
+    let mut link = Netdev::open(&options).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(promiscuity(), Some('1'));
+    let others = ethernet(60, 1); // to an address that neither end has
+    left.inside(|| send_raw("va", &others));
+    let packets = collect(&mut link, 1, |p| p.data == others);
+    assert_eq!(packets[0].packet_type, PacketType::OtherHost);
+    drop(link);
+    assert_eq!(promiscuity(), Some('0'));
+}
+
+#[test]
 fn a_link_that_goes_away_is_told() {
     let Some((left, _right)) = Namespace::pair() else {
         return;

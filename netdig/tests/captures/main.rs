@@ -4,6 +4,7 @@ mod craft;
 mod damage;
 mod live;
 mod reading;
+mod sinks;
 mod speed;
 mod writing;
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::input::Input;
 use super::{Fault, MAX_PACKET, Record, Stream, link_from_number, u16_at, u32_at};
-use crate::annotation::{self, Annotation, Annotations};
+use crate::annotation::{self, Annotations};
 use crate::observation::Interface;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -339,31 +339,31 @@ impl Blocks {
             )));
         }
         let options = (room.start + captured.next_multiple_of(4)).min(room.end)..room.end;
-        let mut record = Record {
+        let record = Record {
             ts_ns: clock.to_ns(head.ticks),
             interface: self.base as u32 + head.interface,
             data: room.start..room.start + captured,
             original: head.original,
             options,
-            annotation: Annotation::default(),
         };
         if self.trusted {
-            self.annotate(&bytes[record.options.clone()], &mut record, stream);
+            self.annotate(&bytes[record.options.clone()], &record, stream);
         }
         Ok(record)
     }
 
     /// Believes the comments of a packet in a section that netdig wrote.
-    fn annotate(&mut self, options: &[u8], record: &mut Record, stream: &mut Stream) {
+    fn annotate(&mut self, options: &[u8], record: &Record, stream: &mut Stream) {
         let comments = Options::new(options, self.big)
             .filter(|(code, _)| *code == OPT_COMMENT)
             .map(|(_, v)| v);
         let base = self.base as u32;
-        record.annotation = self
+        let annotation = self
             .annotations
             .read(comments, record.ts_ns, base, &mut |told| {
                 stream.told.push_back(told)
             });
+        stream.annotation = Some(annotation);
     }
 
     /// Losses that no later packet could carry stand in the statistics.

@@ -4,7 +4,6 @@ use decoders::LinkType;
 
 use super::input::Input;
 use super::{Fault, MAX_PACKET, Record, link_from_number, u16_at, u32_at};
-use crate::annotation::Annotation;
 use crate::observation::Interface;
 
 /// Length of the file header.
@@ -125,7 +124,6 @@ impl Classic {
             data: start..start + captured as usize,
             original,
             options: 0..0,
-            annotation: Annotation::default(),
         }))
     }
 

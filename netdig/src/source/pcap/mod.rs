@@ -47,13 +47,15 @@ struct Record {
     data: Range<usize>,
     original: u32,
     options: Range<usize>,
-    annotation: Annotation,
 }
 
 /// What the stream has told beside packets.
 struct Stream {
     interfaces: Vec<Interface>,
     told: VecDeque<Told>,
+    /// What was said of the record at hand. Not part of it: most records have
+    /// none, and moving it about costs more than the rest of the reading.
+    annotation: Option<Annotation>,
 }
 
 /// Why the next record cannot be had; becomes a [`CaptureError`] with its place.
@@ -137,6 +139,7 @@ impl CaptureReader {
             stream: Stream {
                 interfaces: Vec::new(),
                 told: VecDeque::new(),
+                annotation: None,
             },
             held: None,
             options: 0..0,
@@ -187,18 +190,21 @@ impl CaptureReader {
         };
         self.frames += 1;
         self.options = record.options.clone();
-        Ok(Some(Observation::Frame(self.frame(record))))
+        let annotation = match &mut self.stream.annotation {
+            None => Annotation::default(),
+            said => said.take().unwrap_or_default(),
+        };
+        Ok(Some(Observation::Frame(self.frame(&record, annotation))))
     }
 
     #[inline]
-    fn frame(&self, record: Record) -> Frame<'_> {
-        let data = &self.input.bytes()[record.data];
+    fn frame(&self, record: &Record, annotation: Annotation) -> Frame<'_> {
+        let data = &self.input.bytes()[record.data.clone()];
         let link = self
             .stream
             .interfaces
             .get(record.interface as usize)
             .map(|i| i.link);
-        let annotation = record.annotation;
         Frame {
             ts_ns: record.ts_ns,
             via: annotation.via.unwrap_or(Via::File),
