@@ -92,7 +92,7 @@ fn report(verdict: &Verdict) {
 
 /// Runs one traffic step and checks how it came out.
 fn drive(lab: &Lab, step: &Traffic) -> Result<()> {
-    let shown = step.run.join(" ");
+    let shown = step.shell();
     eprintln!("{} $ {shown}", step.on);
     let (program, arguments) = step.run.split_first().context("nothing to run")?;
     let log = lab.path("traffic.log");

@@ -174,7 +174,12 @@ fn on_path(program: &str) -> bool {
 pub fn tail(path: &Path) -> String {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<_> = text.lines().rev().take(3).collect();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .rev()
+        .take(6)
+        .collect();
     let last = lines.into_iter().rev().collect::<Vec<_>>().join(" | ");
     if last.is_empty() {
         "it said nothing".to_owned()
