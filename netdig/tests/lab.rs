@@ -152,7 +152,11 @@ fn traffic_flows_and_nothing_stays_behind() {
         "{told}"
     );
     assert_eq!(lab.status().expect("stands")["state"], "ready");
-    assert!(lab.traces().len() >= 9, "what a standing lab shows: {:?}", lab.traces());
+    assert!(
+        lab.traces().len() >= 9,
+        "what a standing lab shows: {:?}",
+        lab.traces()
+    );
     let ping = lab.exec_ok(
         "balancer",
         &["ping", "-n", "-c", "2", "-i", "0.2", "192.168.13.2"],
@@ -367,6 +371,37 @@ fn down_spares_what_is_not_the_labs() {
         guest.wait().expect("reaped");
     }
     assert!(spared, "down ended a process that is not the lab's");
+}
+
+/// A daemon's child that has lost its parent still belongs to the lab.
+#[test]
+fn orphans_of_a_daemon_are_found() {
+    if !privileged() {
+        return;
+    }
+    let lab = Named::new("orphan");
+    lab.up("flannel-udp");
+    let status = lab.status().expect("the lab stands");
+    let processes = status["processes"].as_array().expect("processes");
+    let nginx = processes
+        .iter()
+        .find(|process| process["name"] == "nginx-0-frontend1")
+        .and_then(|process| process["pid"].as_u64())
+        .expect("nginx");
+    let children =
+        fs::read_to_string(format!("/proc/{nginx}/task/{nginx}/children")).expect("children");
+    let worker: u64 = children
+        .split_whitespace()
+        .next()
+        .expect("a worker")
+        .parse()
+        .expect("a pid");
+    // SAFETY: a process that the lab started for this test.
+    unsafe { libc::kill(nginx as i32, libc::SIGKILL) };
+    wait_until("nginx's master ends", || !alive(nginx));
+    assert!(alive(worker), "the worker outlives its master");
+    ok(&["down", &lab.0]);
+    assert!(!alive(worker));
 }
 
 /// Every way to move packets moves them: balancer's daemon is replaced by one

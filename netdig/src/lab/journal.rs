@@ -204,7 +204,7 @@ pub fn sweep() -> Result<()> {
             .split('-')
             .next()
             .and_then(|pid| pid.parse::<i32>().ok());
-        if !alive && !maker.is_some_and(|pid| ProcessId::of(pid).is_some()) {
+        if !alive && maker.is_none_or(|pid| ProcessId::of(pid).is_none()) {
             journal.remove()?;
         }
     }

@@ -125,11 +125,17 @@ fn attach_container(lab: &str, scenario: &Scenario, container: &Container) -> Re
 /// set before there are links, so that `default` counts for every link.
 fn set_sysctls(namespace: &str, scenario: &Scenario) -> Result<()> {
     netns::inside(namespace, || {
-        scenario.sysctls.iter().try_for_each(|(name, value)| {
-            let path = Path::new("/proc/sys").join(name.replace('.', "/"));
-            std::fs::write(&path, value)
-                .with_context(|| format!("cannot set {name} to {value} in {namespace}"))
-        })
+        // A kernel started without IPv6 has nothing to be switched off.
+        let has_ipv6 = Path::new("/proc/sys/net/ipv6").exists();
+        scenario
+            .sysctls
+            .iter()
+            .filter(|(name, _)| has_ipv6 || !name.starts_with("net.ipv6."))
+            .try_for_each(|(name, value)| {
+                let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+                std::fs::write(&path, value)
+                    .with_context(|| format!("cannot set {name} to {value} in {namespace}"))
+            })
     })?
 }
 
