@@ -135,7 +135,12 @@ impl Journal {
             .create(true)
             .append(true)
             .open(&path)
-            .with_context(|| format!("cannot write the lab's journal {}", path.display()))
+            .with_context(|| {
+                format!(
+                    "cannot write the lab's journal {}; the lab needs root",
+                    path.display()
+                )
+            })
     }
 
     pub fn add(&self, entry: &Entry) -> Result<()> {

@@ -41,12 +41,19 @@ impl ProcessId {
         ProcessId::of(self.pid) == Some(self)
     }
 
-    /// Sends a signal, if the process is still the same one.
-    pub fn signal(self, signal: i32) {
-        if self.alive() {
-            // SAFETY: kill takes two numbers.
-            unsafe { libc::kill(self.pid, signal) };
+    /// Sends a signal, if the process is still the same one. One that has ended
+    /// meanwhile is no error.
+    pub fn signal(self, signal: i32) -> Result<()> {
+        // SAFETY: kill takes two numbers.
+        if self.alive() && unsafe { libc::kill(self.pid, signal) } < 0 {
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() != Some(libc::ESRCH) {
+                return Err(error).with_context(|| {
+                    format!("cannot signal process {}; the lab needs root", self.pid)
+                });
+            }
         }
+        Ok(())
     }
 }
 

@@ -250,7 +250,7 @@ impl Watcher {
     /// Ends it as Ctrl-C does; returns the JSON objects that it wrote.
     fn end(mut self) -> Result<Vec<Value>> {
         if let Some(process) = ProcessId::of(self.child.id().cast_signed()) {
-            process.signal(libc::SIGINT);
+            process.signal(libc::SIGINT)?;
         }
         let child = &mut self.child;
         let status = interrupt::poll_until(WATCHER_DEADLINE, || {

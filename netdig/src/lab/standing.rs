@@ -262,7 +262,7 @@ fn end_processes(lab: &Standing, inodes: &BTreeSet<u64>) -> Result<()> {
             }
             alive
                 .difference(&told)
-                .for_each(|process| process.signal(signal));
+                .try_for_each(|process| process.signal(signal))?;
             told.extend(alive);
             if Instant::now() >= end {
                 break;
