@@ -1,6 +1,8 @@
 //! netdig as a library: sources, observations, evidence, outputs.
 pub mod annotation;
 pub mod btf;
+pub mod cli;
+pub mod commands;
 pub mod engine;
 pub mod evidence;
 pub mod lab;

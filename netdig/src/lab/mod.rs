@@ -1,4 +1,192 @@
-//! Network laboratories: hosts, tunnels and servers in network namespaces.
+//! Network laboratories: the hosts, tunnels and servers of a scenario in
+//! network namespaces, built in a moment and removed without a trace.
 
+mod expect;
+mod interrupt;
 mod ip;
+mod journal;
+mod netns;
+mod process;
+mod run;
+pub mod scenario;
+mod server;
+mod standing;
+mod topology;
 pub mod tunnel;
+
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+pub use interrupt::watch as watch_signals;
+pub use journal::Purpose;
+use journal::{Entry, Journal};
+use netns::Place;
+pub use run::run;
+use scenario::{Net, Scenario, Server};
+pub use standing::{PlaceStatus, Status, all, by_place, find, sweep, tear_down};
+
+/// How long a part may take until it works.
+const PART_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A lab that this process has built. Unless it is kept it is taken down when
+/// dropped: at the end, on an error, on a panic, after a signal.
+pub struct Lab {
+    scenario: Scenario,
+    journal: Journal,
+    keep: bool,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(error) = standing::tear_down(&self.journal)
+        {
+            eprintln!(
+                "netdig: the lab {} could not be taken down: {error:#}; try `netdig lab down {0}`",
+                self.journal.name()
+            );
+        }
+    }
+}
+
+impl Lab {
+    /// Builds the scenario as the lab `name` and waits until every part works.
+    /// What an interrupted run left under that name is removed first.
+    pub fn build(name: &str, scenario: Scenario, purpose: Purpose) -> Result<Lab> {
+        let servers = scenario.servers.iter().map(|server| match server {
+            Server::Http { .. } => "nginx",
+            Server::Dns { .. } => "dnsmasq",
+        });
+        server::require(std::iter::once("ip").chain(servers))?;
+        let journal = claim(name, &scenario.name, purpose)?;
+        let lab = Lab {
+            scenario,
+            journal,
+            keep: false,
+        };
+        topology::build(name, &lab.scenario, |namespace| {
+            lab.journal.add(&Entry::Namespace {
+                name: namespace.to_owned(),
+            })
+        })?;
+        lab.start_tunnels()?;
+        lab.start_servers()?;
+        lab.journal.add(&Entry::Ready)?;
+        Ok(lab)
+    }
+
+    /// Lets the lab stand after this process.
+    pub fn keep(mut self) {
+        self.keep = true;
+    }
+
+    pub fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// Name of the network namespace of a host or container.
+    pub fn namespace(&self, place: &str) -> String {
+        topology::namespace(self.journal.name(), place)
+    }
+
+    fn place(&self, place: &str) -> Result<Place> {
+        standing::place(&self.journal, &self.scenario, place)
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.journal.path(file)
+    }
+
+    fn start_tunnels(&self) -> Result<()> {
+        let mut started = Vec::new();
+        for host in &self.scenario.hosts {
+            let Some(Net(subnet)) = host.subnet else {
+                continue;
+            };
+            let what = format!("tunnel-{}", host.name);
+            let ready = self.path(&format!("{what}.ready"));
+            let command = topology::tunnel_command(&self.scenario, host, subnet, &ready)?;
+            started.push((self.start(&what, &host.name, command)?, what, ready));
+        }
+        for (child, what, ready) in started {
+            self.wait_for(child, &what, || Ok(ready.exists()))?;
+        }
+        Ok(())
+    }
+
+    fn start_servers(&self) -> Result<()> {
+        let mut started = Vec::new();
+        for (n, part) in self.scenario.servers.iter().enumerate() {
+            let prepared = server::prepare(part, &self.path(&format!("server-{n}")))?;
+            let what = format!("{}-{n}-{}", prepared.program, part.at());
+            started.push((
+                self.start(&what, part.at(), prepared.command)?,
+                what,
+                part.at(),
+                prepared.probe,
+            ));
+        }
+        for (child, what, at, probe) in started {
+            self.wait_for(child, &what, || probe.succeeds(&self.namespace(at)))?;
+        }
+        Ok(())
+    }
+
+    /// Starts a daemon in a host or container, its output in a log file.
+    fn start(&self, what: &str, at: &str, mut command: Command) -> Result<Child> {
+        server::log_to(&mut command, &self.log(what))?;
+        process::spawn(&self.journal, what, &self.place(at)?, command, false)
+    }
+
+    fn log(&self, what: &str) -> PathBuf {
+        self.path(&format!("{what}.log"))
+    }
+
+    fn wait_for(
+        &self,
+        mut child: Child,
+        what: &str,
+        works: impl Fn() -> Result<bool>,
+    ) -> Result<()> {
+        let log = self.log(what);
+        let up = interrupt::poll_until(PART_DEADLINE, || {
+            if let Some(status) = child
+                .try_wait()
+                .with_context(|| format!("cannot wait for {what}"))?
+            {
+                bail!("{what} ended at once ({status}); {}", server::tail(&log));
+            }
+            Ok(works()?.then_some(()))
+        })?;
+        if up.is_none() {
+            bail!(
+                "{what} does not work after {} s; {}",
+                PART_DEADLINE.as_secs(),
+                server::tail(&log)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Makes the journal of a new lab; removes one that nobody works on any more.
+fn claim(name: &str, scenario: &str, purpose: Purpose) -> Result<Journal> {
+    if let Some(journal) = Journal::create(name, scenario, purpose)? {
+        return Ok(journal);
+    }
+    if let Some(left) = Journal::open(name)? {
+        if standing::is_in_use(&left)? {
+            bail!(
+                "a lab named {name} stands already; look at it with `netdig lab status`, take it down with \
+                 `netdig lab down {name}`, or give this one another name with --name"
+            );
+        }
+        eprintln!("netdig: removing what an interrupted run left of the lab {name}");
+        standing::tear_down(&left)?;
+    }
+    Journal::create(name, scenario, purpose)?
+        .with_context(|| format!("another netdig is building the lab {name}"))
+}

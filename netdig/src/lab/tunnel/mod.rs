@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,13 +48,13 @@ pub fn run(options: &TunnelOptions) -> Result<()> {
 /// stands where flanneld has its control socket.
 struct Stop {
     asked: Arc<AtomicBool>,
-    wake: UnixDatagram,
+    wake: UnixStream,
 }
 
 impl Stop {
     fn on_signals() -> Result<Stop> {
         let asked = Arc::new(AtomicBool::new(false));
-        let (wake, end) = UnixDatagram::pair().context("cannot make a socket pair")?;
+        let (wake, end) = UnixStream::pair().context("cannot make a socket pair")?;
         for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
             let end = end.try_clone().context("cannot duplicate a socket")?;
             signal_hook::flag::register(signal, asked.clone()).context("cannot handle signals")?;

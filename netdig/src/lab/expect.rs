@@ -1,0 +1,152 @@
+//! Whether netdig's JSON lines show what a scenario expects.
+
+use serde_json::Value;
+
+use super::scenario::Expectation;
+
+/// How one expectation came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub what: String,
+    /// Objects that fit.
+    pub count: usize,
+    /// `at least 3`, `none`.
+    pub wanted: String,
+    pub result: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Holds,
+    Fails,
+    /// Marked as pending, and indeed not there yet.
+    Pending,
+    /// Marked as pending, and holds: the mark is to go.
+    PendingHolds,
+}
+
+impl Outcome {
+    /// Whether the run may still succeed.
+    pub const fn is_good(self) -> bool {
+        matches!(self, Outcome::Holds | Outcome::Pending)
+    }
+}
+
+/// Compares the objects of one run with one expectation.
+pub fn judge(expectation: &Expectation, objects: &[Value]) -> Verdict {
+    let count = objects
+        .iter()
+        .filter(|object| fits(expectation, object))
+        .count();
+    let most = expectation.at_most.unwrap_or(usize::MAX);
+    let holds = (expectation.at_least..=most).contains(&count);
+    let result = match (expectation.pending, holds) {
+        (false, true) => Outcome::Holds,
+        (false, false) => Outcome::Fails,
+        (true, false) => Outcome::Pending,
+        (true, true) => Outcome::PendingHolds,
+    };
+    let wanted = match (expectation.at_least, expectation.at_most) {
+        (_, Some(0)) => "none".to_owned(),
+        (least, Some(most)) if least == most => format!("{least}"),
+        (least, Some(most)) => format!("{least} to {most}"),
+        (least, None) => format!("at least {least}"),
+    };
+    Verdict {
+        what: expectation.what.clone(),
+        count,
+        wanted,
+        result,
+    }
+}
+
+fn fits(expectation: &Expectation, object: &Value) -> bool {
+    object.get("kind").and_then(Value::as_str) == Some(expectation.kind.as_str())
+        && expectation
+            .fields
+            .iter()
+            .all(|(path, wanted)| any_at(object, path, &|found| same(found, wanted)))
+        && expectation
+            .present
+            .iter()
+            .all(|path| any_at(object, path, &|found| !found.is_null()))
+}
+
+/// Whether `test` holds for a value at the dotted `path`; arrays on the way
+/// and at its end stand for each of their elements. A key that itself holds
+/// dots, as those of events do, is found too.
+fn any_at(value: &Value, path: &str, test: &dyn Fn(&Value) -> bool) -> bool {
+    if let Value::Array(elements) = value {
+        return elements.iter().any(|element| any_at(element, path, test));
+    }
+    if path.is_empty() {
+        return test(value);
+    }
+    if let Some(found) = value.get(path) {
+        return any_at(found, "", test);
+    }
+    path.match_indices('.').any(|(dot, _)| {
+        value
+            .get(&path[..dot])
+            .is_some_and(|inner| any_at(inner, &path[dot + 1..], test))
+    })
+}
+
+fn same(found: &Value, wanted: &toml::Value) -> bool {
+    match wanted {
+        toml::Value::String(text) => found.as_str() == Some(text),
+        toml::Value::Integer(number) => found.as_i64() == Some(*number),
+        toml::Value::Boolean(truth) => found.as_bool() == Some(*truth),
+        toml::Value::Float(number) => found.as_f64() == Some(*number),
+        toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn expectation(text: &str) -> Expectation {
+        toml::from_str(&format!("what = \"x\"\nkind = \"packet\"\n{text}")).unwrap()
+    }
+
+    fn packet() -> Value {
+        json!({"kind": "packet", "via": "tun-read", "joined": 2, "tcp": {"flags": ["SYN", "ACK"]}, "vlan": null,
+            "dns": {"queries": [{"name": "a.org", "type": "A"}, {"name": "b.org", "type": "AAAA"}]}})
+    }
+
+    #[test]
+    fn paths_go_through_objects_and_arrays() {
+        for (text, wanted) in [
+            (
+                "where = { via = 'tun-read', 'dns.queries.name' = 'b.org', 'tcp.flags' = 'ACK' }",
+                true,
+            ),
+            ("where = { 'tcp.flags' = 'FIN' }", false),
+            ("where = { 'dns.queries.id' = 1 }", false),
+            ("where = { joined = 2 }\npresent = ['joined', 'tcp']", true),
+            ("present = ['vlan']", false),
+            ("present = ['udp.len']", false),
+        ] {
+            assert_eq!(fits(&expectation(text), &packet()), wanted, "{text}");
+        }
+        assert!(!fits(&expectation(""), &json!({"kind": "summary"})));
+    }
+
+    #[test]
+    fn counts_and_marks_decide() {
+        let objects = [packet(), packet(), json!({"kind": "finding"})];
+        for (text, wanted) in [
+            ("", Outcome::Holds),
+            ("at_least = 3", Outcome::Fails),
+            ("at_least = 0\nat_most = 0", Outcome::Fails),
+            ("at_least = 2\nat_most = 2", Outcome::Holds),
+            ("at_least = 3\npending = true", Outcome::Pending),
+            ("pending = true", Outcome::PendingHolds),
+        ] {
+            assert_eq!(judge(&expectation(text), &objects).result, wanted, "{text}");
+        }
+        assert!(!Outcome::PendingHolds.is_good() && Outcome::Pending.is_good());
+    }
+}

@@ -1,0 +1,199 @@
+//! The real servers of a lab: nginx and dnsmasq, configured to touch nothing
+//! outside the lab's folder.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::netns;
+use super::scenario::Server;
+
+/// A server's command, and what to try to learn that it serves.
+pub struct Prepared {
+    /// `nginx`, `dnsmasq`.
+    pub program: &'static str,
+    pub command: Command,
+    pub probe: Probe,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Probe {
+    /// A TCP connection can be opened.
+    Tcp(SocketAddrV4),
+    /// A DNS query is answered, whatever the answer.
+    Dns(SocketAddrV4),
+}
+
+impl Probe {
+    /// One try, inside the server's own namespace.
+    pub fn succeeds(self, namespace: &str) -> Result<bool> {
+        netns::inside(namespace, || match self {
+            Probe::Tcp(address) => {
+                TcpStream::connect_timeout(&SocketAddr::V4(address), Duration::from_millis(200))
+                    .is_ok()
+            }
+            Probe::Dns(address) => answers(address).unwrap_or(false),
+        })
+    }
+}
+
+/// Asks for the root's name servers; dnsmasq refuses, and so is there.
+fn answers(server: SocketAddrV4) -> std::io::Result<bool> {
+    const QUERY: &[u8] = b"\x6e\x64\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01";
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+    socket.connect(server)?;
+    socket.send(QUERY)?;
+    let mut answer = [0; 512];
+    let len = socket.recv(&mut answer)?;
+    Ok(answer[..len].starts_with(&QUERY[..2]))
+}
+
+/// Writes what the server needs into `folder` and returns how to start it.
+pub fn prepare(server: &Server, folder: &Path) -> Result<Prepared> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    match server {
+        Server::Http { listen, body, .. } => nginx(*listen, body, folder),
+        Server::Dns {
+            listen, records, ..
+        } => {
+            let records = records.iter().flat_map(|(name, address)| {
+                [
+                    format!("--host-record={name},{address}"),
+                    format!("--local=/{name}/"),
+                ]
+            });
+            Ok(dnsmasq(*listen, records, folder))
+        }
+    }
+}
+
+fn nginx(listen: SocketAddrV4, body: &str, folder: &Path) -> Result<Prepared> {
+    let here = folder.display();
+    let write = |name: &str, text: &str| {
+        fs::write(folder.join(name), text)
+            .with_context(|| format!("cannot write {}", folder.join(name).display()))
+    };
+    let config = format!(
+        "user root; daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/error.log;\n\
+         events {{}}\n\
+         http {{\n  access_log {here}/access.log; default_type text/html;\n  \
+         client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;\n  \
+         uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;\n  \
+         server {{ listen {listen}; root {here}/www; location / {{ try_files /index.html =404; }} }}\n}}\n"
+    );
+    fs::create_dir_all(folder.join("www")).with_context(|| format!("cannot make {here}/www"))?;
+    write("nginx.conf", &config)?;
+    write("www/index.html", &format!("{body}\n"))?;
+    let mut command = Command::new("nginx");
+    command
+        .arg("-p")
+        .arg(folder)
+        .arg("-c")
+        .arg(folder.join("nginx.conf"));
+    Ok(Prepared {
+        program: "nginx",
+        command,
+        probe: Probe::Tcp(listen),
+    })
+}
+
+fn dnsmasq(listen: SocketAddrV4, records: impl Iterator<Item = String>, folder: &Path) -> Prepared {
+    let mut command = Command::new("dnsmasq");
+    command
+        .args([
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--user=root",
+        ])
+        .args([
+            "--bind-interfaces",
+            "--except-interface=lo",
+            "--log-queries",
+            "--log-facility=-",
+        ])
+        .arg(format!("--pid-file={}/dnsmasq.pid", folder.display()))
+        .arg(format!("--listen-address={}", listen.ip()))
+        .arg(format!("--port={}", listen.port()))
+        .args(records);
+    Prepared {
+        program: "dnsmasq",
+        command,
+        probe: Probe::Dns(listen),
+    }
+}
+
+/// Programs of a lab and the Debian packages that they come from.
+const PACKAGES: &[(&str, &str)] = &[
+    ("ip", "iproute2"),
+    ("ping", "iputils-ping"),
+    ("curl", "curl"),
+    ("dig", "bind9-dnsutils"),
+    ("nginx", "nginx-light"),
+    ("dnsmasq", "dnsmasq-base"),
+];
+
+/// An error that names every package of which one of `programs` is missing.
+pub fn require<'a>(programs: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let mut missing: Vec<(&str, &str)> = Vec::new();
+    for program in programs {
+        if !on_path(program) && !missing.iter().any(|(known, _)| *known == program) {
+            let package = PACKAGES
+                .iter()
+                .find(|(name, _)| *name == program)
+                .map_or(program, |(_, package)| package);
+            missing.push((program, package));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (programs, packages): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+    bail!(
+        "this lab needs {}, not found on PATH; install: apt-get install --no-install-recommends {}  (or run scripts/setup lab)",
+        programs.join(", "),
+        packages.join(" ")
+    );
+}
+
+/// Servers are in sbin, which is not on everyone's PATH; a started program is
+/// looked up on ours, so it has to be there.
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    })
+}
+
+/// The end of a log file, for an error.
+pub fn tail(path: &Path) -> String {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .rev()
+        .take(6)
+        .collect();
+    let last = lines.into_iter().rev().collect::<Vec<_>>().join(" | ");
+    if last.is_empty() {
+        "it said nothing".to_owned()
+    } else {
+        format!("it said: {last}")
+    }
+}
+
+/// Sends a program's output to a log file, and gives it no input.
+pub fn log_to(command: &mut Command, path: &Path) -> Result<()> {
+    let log = fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let again = log
+        .try_clone()
+        .context("cannot duplicate a log's descriptor")?;
+    command.stdin(Stdio::null()).stdout(log).stderr(again);
+    Ok(())
+}

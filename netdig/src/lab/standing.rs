@@ -1,0 +1,277 @@
+//! Labs that stand: found by their journals, looked at, entered, taken down.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::journal::{self, Entry, Journal, Purpose};
+use super::netns::{self, Place};
+use super::process::{self, ProcessId};
+use super::scenario::{self, Scenario};
+use super::topology;
+
+/// How long processes may take to end after SIGTERM, and after SIGKILL.
+const POLITE: Duration = Duration::from_secs(2);
+const FORCED: Duration = Duration::from_secs(10);
+
+/// What there is to say about a lab.
+#[derive(Debug, Clone)]
+pub struct Status {
+    pub name: String,
+    pub scenario: String,
+    /// `ready`, `building`, `running`, `interrupted`.
+    pub state: &'static str,
+    pub places: Vec<PlaceStatus>,
+    /// Name, pid, and whether it is alive.
+    pub processes: Vec<(String, i32, bool)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct PlaceStatus {
+    pub name: String,
+    pub namespace: String,
+    pub exists: bool,
+}
+
+/// A lab with a journal.
+pub struct Standing {
+    journal: Journal,
+    entries: Vec<Entry>,
+}
+
+/// All labs that have a journal, by name.
+pub fn all() -> Result<Vec<Standing>> {
+    Journal::all()?.into_iter().map(Standing::new).collect()
+}
+
+/// The lab of this name.
+pub fn find(name: &str) -> Result<Option<Standing>> {
+    Journal::open(name)?.map(Standing::new).transpose()
+}
+
+/// The one lab that has a host or container `place`.
+pub fn by_place(place: &str) -> Result<Standing> {
+    let mut labs: Vec<_> = all()?.into_iter().filter(|lab| lab.has(place)).collect();
+    match (labs.pop(), labs.is_empty()) {
+        (Some(lab), true) => Ok(lab),
+        (None, _) => {
+            bail!("no lab stands that has a host or container `{place}`; see `netdig lab status`")
+        }
+        (Some(last), false) => {
+            labs.push(last);
+            let names: Vec<_> = labs.iter().map(Standing::name).collect();
+            bail!(
+                "several labs have a host `{place}`; choose one with --name: {}",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+impl Standing {
+    fn new(journal: Journal) -> Result<Standing> {
+        let entries = journal.entries()?;
+        Ok(Standing { journal, entries })
+    }
+
+    pub fn name(&self) -> &str {
+        self.journal.name()
+    }
+
+    fn has(&self, place: &str) -> bool {
+        let namespace = topology::namespace(self.name(), place);
+        place != topology::SWITCH && self.namespaces().any(|name| name == namespace)
+    }
+
+    fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Namespace { name } => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    fn first(&self) -> Option<(&str, Purpose, ProcessId)> {
+        self.entries.iter().find_map(|entry| match entry {
+            Entry::Lab {
+                scenario,
+                purpose,
+                owner,
+            } => Some((scenario.as_str(), *purpose, *owner)),
+            _ => None,
+        })
+    }
+
+    pub fn status(&self) -> Status {
+        let ready = self.entries.contains(&Entry::Ready);
+        let (scenario, purpose, alive) = self
+            .first()
+            .map_or(("", Purpose::Up, false), |(scenario, purpose, owner)| {
+                (scenario, purpose, owner.alive())
+            });
+        let state = match (purpose, ready, alive) {
+            (Purpose::Up, true, _) => "ready",
+            (Purpose::Run, true, true) => "running",
+            (_, false, true) => "building",
+            _ => "interrupted",
+        };
+        let prefix = topology::namespace(self.name(), "");
+        let places = self.namespaces().map(|namespace| PlaceStatus {
+            name: namespace
+                .strip_prefix(&prefix)
+                .unwrap_or(namespace)
+                .to_owned(),
+            namespace: namespace.to_owned(),
+            exists: netns::exists(namespace),
+        });
+        let processes = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Process { what, pid, start } => Some((
+                what.clone(),
+                *pid,
+                ProcessId {
+                    pid: *pid,
+                    start: *start,
+                }
+                .alive(),
+            )),
+            _ => None,
+        });
+        Status {
+            name: self.name().to_owned(),
+            scenario: scenario.to_owned(),
+            state,
+            places: places.collect(),
+            processes: processes.collect(),
+        }
+    }
+
+    /// Turns the calling process into `command`, inside the host or container
+    /// `place`; returns only when that fails. The process belongs to the lab
+    /// from then on, and ends with it.
+    pub fn exec(&self, place_name: &str, mut command: std::process::Command) -> Result<()> {
+        use std::os::unix::process::CommandExt;
+        if !self.has(place_name) {
+            bail!(
+                "the lab {} has no host or container `{place_name}`; see `netdig lab status`",
+                self.name()
+            );
+        }
+        let scenario = self
+            .first()
+            .map(|(scenario, ..)| scenario::load(scenario))
+            .transpose()?;
+        let scenario =
+            scenario.with_context(|| format!("the journal of the lab {} is empty", self.name()))?;
+        let inside = place(&self.journal, &scenario, place_name)?.prepare()?;
+        process::record_own(&self.journal, &format!("exec-{place_name}"))?;
+        inside
+            .enter()
+            .with_context(|| format!("cannot enter {place_name}; the lab needs root"))?;
+        let program = command.get_program().to_string_lossy().into_owned();
+        Err(command.exec()).with_context(|| format!("cannot start `{program}` in {place_name}"))
+    }
+
+    /// Processes that have to end before the lab can go. Whoever still builds
+    /// or runs it is one of them, or more would come.
+    fn alive(&self, inodes: &BTreeSet<u64>) -> Result<BTreeSet<ProcessId>> {
+        let entries = self.journal.entries()?;
+        let mut alive = process::of_lab(&entries, inodes);
+        let stands = entries.contains(&Entry::Ready);
+        alive.extend(
+            self.first()
+                .filter(|(_, purpose, owner)| !(stands && *purpose == Purpose::Up) && owner.alive())
+                .map(|(.., owner)| owner),
+        );
+        alive.remove(&ProcessId::own()?);
+        Ok(alive)
+    }
+
+    /// Takes the lab down.
+    pub fn tear_down(self) -> Result<()> {
+        tear_down(&self.journal)
+    }
+}
+
+/// Where processes of a host or container run: its namespace, and its own
+/// resolver where the scenario names one.
+pub fn place(journal: &Journal, scenario: &Scenario, name: &str) -> Result<Place> {
+    let namespace = topology::namespace(journal.name(), name);
+    let mut overrides = Vec::new();
+    if let Some(nameserver) = scenario.nameserver(name) {
+        let files = [
+            ("resolv.conf", format!("nameserver {nameserver}\n")),
+            // Or a resolver daemon of the machine answers over its socket.
+            ("nsswitch.conf", "hosts: files dns\n".to_owned()),
+        ];
+        for (file, text) in files {
+            let source = journal.path(&format!("{name}-{file}"));
+            std::fs::write(&source, text)
+                .with_context(|| format!("cannot write {}", source.display()))?;
+            let target = PathBuf::from("/etc").join(file);
+            if file == "resolv.conf" || target.exists() {
+                overrides.push((source, target));
+            }
+        }
+    }
+    Ok(Place {
+        namespace: Some(namespace),
+        overrides,
+    })
+}
+
+/// Whether someone still wants this lab: it stands for a person to look at,
+/// or the process that builds or runs it is alive.
+pub fn is_in_use(journal: &Journal) -> Result<bool> {
+    let state = Standing::new(journal.clone())?.status().state;
+    Ok(state != "interrupted")
+}
+
+/// Removes everything that the journal names: processes, namespaces with
+/// their links, and the journal itself. May be repeated.
+pub fn tear_down(journal: &Journal) -> Result<()> {
+    let entries = journal.entries()?;
+    let lab = Standing {
+        journal: journal.clone(),
+        entries,
+    };
+    let inodes: BTreeSet<u64> = lab.namespaces().filter_map(netns::inode_of).collect();
+    end_processes(&lab, &inodes)?;
+    for name in lab.namespaces() {
+        netns::delete(name)?;
+    }
+    journal.clone().remove()?;
+    journal::sweep()
+}
+
+/// Removes what is left of labs that never came to be, and what all labs share
+/// when there is none.
+pub fn sweep() -> Result<()> {
+    journal::sweep()
+}
+
+fn end_processes(lab: &Standing, inodes: &BTreeSet<u64>) -> Result<()> {
+    for (signal, deadline) in [(libc::SIGTERM, POLITE), (libc::SIGKILL, FORCED)] {
+        let end = Instant::now() + deadline;
+        let mut told = BTreeSet::new();
+        loop {
+            // Looked up anew each time: one may have forked, or been started just now.
+            let alive = lab.alive(inodes)?;
+            if alive.is_empty() {
+                return Ok(());
+            }
+            alive
+                .difference(&told)
+                .try_for_each(|process| process.signal(signal))?;
+            told.extend(alive);
+            if Instant::now() >= end {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    bail!(
+        "processes of the lab {} do not end, not even by SIGKILL; see `netdig lab status`",
+        lab.name()
+    )
+}
