@@ -1,1 +1,25 @@
+//! The command line, as clap structs; nothing else.
 pub mod lab;
+pub mod overlay;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "netdig",
+    version,
+    about = "Finds out why traffic does not arrive on hosts with an overlay network",
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Decode tunnelled packets, live or from a file
+    Overlay(overlay::OverlayArgs),
+    /// A scenario in network namespaces: list, up, status, exec, run, down
+    Lab(lab::LabArgs),
+}

@@ -378,6 +378,13 @@ impl Blocks {
         None
     }
 
+    /// Bytes of the block that `available` begins with; `None` where its head is
+    /// not there.
+    pub(super) fn block_len(&self, available: &[u8]) -> Option<u64> {
+        let head = available.get(..8)?;
+        Some(u64::from(u32_at(head, 4, self.big)))
+    }
+
     pub(super) fn big(&self) -> bool {
         self.big
     }

@@ -95,6 +95,14 @@ impl Classic {
 
     /// The next record; `None` at the end of the stream.
     #[inline]
+    /// Bytes of the record that `available` begins with, header included; `None`
+    /// where even that is not there.
+    pub(super) fn record_len(&self, available: &[u8]) -> Option<u64> {
+        let head = available.get(..self.record_header)?;
+        let (first, second) = (u32_at(head, 8, self.big), u32_at(head, 12, self.big));
+        Some(self.record_header as u64 + u64::from(first.min(second)))
+    }
+
     pub(super) fn next(&self, input: &mut Input) -> Result<Option<Record>, Fault> {
         if !input.need(self.record_header)? {
             return match input.available().len() {

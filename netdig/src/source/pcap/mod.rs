@@ -94,6 +94,15 @@ enum Format {
     Ended,
 }
 
+/// An observation, and what its frame refers to.
+pub struct InContext<'a> {
+    pub observation: Observation<'a>,
+    /// As [`CaptureReader::interfaces`].
+    pub interfaces: &'a [Interface],
+    /// As [`CaptureReader::packet_type`].
+    pub packet_type: Option<PacketType>,
+}
+
 /// Reads a capture, frame by frame.
 pub struct CaptureReader {
     name: String,
@@ -179,22 +188,49 @@ impl CaptureReader {
     #[allow(clippy::should_implement_trait)] // Iterator cannot lend
     #[inline]
     pub fn next(&mut self) -> Result<Option<Observation<'_>>, CaptureError> {
+        Ok(self.next_in_context()?.map(|seen| seen.observation))
+    }
+
+    /// The same with what a frame refers to.
+    ///
+    /// # Errors
+    /// As [`CaptureReader::next`].
+    #[inline]
+    pub fn next_in_context(&mut self) -> Result<Option<InContext<'_>>, CaptureError> {
         if self.held.is_none() {
             self.held = self.next_record()?;
         }
-        if let Some(told) = self.stream.told.pop_front() {
-            return Ok(Some(told.into_observation()));
-        }
-        let Some(record) = self.held.take() else {
-            return Ok(None);
+        let observation = match self.stream.told.pop_front() {
+            Some(told) => told.into_observation(),
+            None => {
+                let Some(record) = self.held.take() else {
+                    return Ok(None);
+                };
+                self.frames += 1;
+                self.options = record.options.clone();
+                let annotation = match &mut self.stream.annotation {
+                    None => Annotation::default(),
+                    said => said.take().unwrap_or_default(),
+                };
+                Observation::Frame(self.frame(&record, annotation))
+            }
         };
-        self.frames += 1;
-        self.options = record.options.clone();
-        let annotation = match &mut self.stream.annotation {
-            None => Annotation::default(),
-            said => said.take().unwrap_or_default(),
+        Ok(Some(InContext {
+            observation,
+            interfaces: self.interfaces(),
+            packet_type: self.packet_type(),
+        }))
+    }
+
+    /// Whether the next frame must first be read, which on a pipe may take long.
+    pub fn must_read(&self) -> bool {
+        let available = self.input.available();
+        let whole = match &self.format {
+            Format::Classic(classic) => classic.record_len(available),
+            Format::Blocks(blocks) => blocks.block_len(available),
+            Format::Unknown | Format::Ended => None,
         };
-        Ok(Some(Observation::Frame(self.frame(&record, annotation))))
+        self.held.is_none() && whole.is_none_or(|len| len > available.len() as u64)
     }
 
     #[inline]

@@ -109,6 +109,16 @@ impl Loaded {
         Ok(())
     }
 
+    /// Detaches and unloads what was attached.
+    pub fn detach(&mut self) {
+        for (name, _) in ATTACHED {
+            if let Ok(program) = program(&mut self.ebpf, name) {
+                // Not loaded any more is what is wanted.
+                let _ = program.unload();
+            }
+        }
+    }
+
     /// Takes a map out, to be used by itself.
     pub fn take(&mut self, name: &str) -> Result<aya::maps::Map, ProbeError> {
         self.ebpf.take_map(name).ok_or_else(|| ProbeError::Object(name.to_owned()))

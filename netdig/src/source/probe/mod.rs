@@ -146,6 +146,12 @@ impl Probe {
         }
     }
 
+    /// Detaches the programs: what is in the ring can still be taken, nothing
+    /// more comes.
+    pub fn detach(&mut self) {
+        self.loaded.detach();
+    }
+
     /// Hands up to `budget` events to `each`, oldest first; returns how many
     /// there were. Never waits.
     pub fn poll(
