@@ -60,7 +60,9 @@ impl TcpFlags {
     /// ```
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let reserved = (self.0 & 0xe00 != 0).then_some("Reserved");
-        let named = TcpFlags::NAMES.into_iter().filter(move |(bit, _)| self.has(*bit));
+        let named = TcpFlags::NAMES
+            .into_iter()
+            .filter(move |(bit, _)| self.has(*bit));
         named.map(|(_, name)| name).chain(reserved)
     }
 }
