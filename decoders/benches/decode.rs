@@ -2,7 +2,7 @@
 //! `cargo bench -p decoders`. Compare the ratios; nanoseconds differ between
 //! machines.
 
-use decoders::{LinkType, Ports, decode, identity};
+use decoders::{LinkType, Packet, Ports, decode, decode_into, identity};
 use etherparse::SlicedPacket;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -32,11 +32,23 @@ fn main() {
         );
         black_box(&packet).layers.len()
     });
+    measure("decode_into: the same", Some(reference), || {
+        let mut packet = Packet::new();
+        let data = black_box(&tunnelled[..]);
+        decode_into(&mut packet, LinkType::Ethernet, data, data.len(), &ports);
+        black_box(&packet).layers.len()
+    });
     let reference = measure("etherparse: bare packet", None, || {
         SlicedPacket::from_ip(black_box(&inner)).is_ok()
     });
     measure("decode: bare packet", Some(reference), || {
         let packet = decode(LinkType::RawIp, black_box(&inner), inner.len(), &ports);
+        black_box(&packet).layers.len()
+    });
+    measure("decode_into: the same", Some(reference), || {
+        let mut packet = Packet::new();
+        let data = black_box(&inner[..]);
+        decode_into(&mut packet, LinkType::RawIp, data, data.len(), &ports);
         black_box(&packet).layers.len()
     });
     measure("identity: 1400 bytes", Some(reference), || {
