@@ -1,6 +1,8 @@
 //! DNS: RFC 1035; multicast DNS: RFC 6762. The view checks the shape; names and
 //! records are parsed by hickory-proto when asked for.
 
+mod kind;
+
 use crate::cursor::{Cursor, Next};
 use crate::packet::{Layer, Span};
 use hickory_proto::op::Query;
@@ -174,7 +176,7 @@ impl<'a> Dns<'a> {
 fn question(query: &Query) -> Question {
     Question {
         name: name_bytes(query.name()),
-        kind: kind_name(query.query_type()),
+        kind: kind::name(query.query_type()),
         unicast: u16::from(query.query_class()) & 0x8000 != 0,
     }
 }
@@ -184,17 +186,10 @@ fn record(record: &ProtoRecord) -> Record {
     let is_opt = record.record_type() == RecordType::OPT;
     Record {
         name: name_bytes(&record.name),
-        kind: kind_name(record.record_type()),
+        kind: kind::name(record.record_type()),
         ttl: record.ttl,
         data: record_data(&record.data),
         cache_flush: !is_opt && u16::from(record.dns_class) & 0x8000 != 0,
-    }
-}
-
-fn kind_name(kind: RecordType) -> String {
-    match kind {
-        RecordType::Unknown(number) => format!("TYPE{number}"),
-        known => known.to_string(),
     }
 }
 
@@ -235,6 +230,7 @@ fn record_data(data: &RData) -> Vec<u8> {
         RData::SRV(srv) => before_name(&[srv.priority, srv.weight, srv.port], &srv.target),
         RData::SOA(soa) => name_bytes(&soa.mname),
         RData::TXT(txt) => txt.txt_data.join(&b' '),
+        RData::HINFO(hinfo) => [&*hinfo.cpu, &*hinfo.os].join(&b' '),
         RData::HTTPS(https) => service(&https.0),
         RData::SVCB(svcb) => service(svcb),
         RData::OPT(_) | RData::NULL(_) | RData::Update0(_) => Vec::new(),

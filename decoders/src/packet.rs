@@ -363,14 +363,30 @@ pub struct Encapsulation {
     pub outer: Option<Endpoints>,
 }
 
+impl Default for Packet<'_> {
+    fn default() -> Self {
+        Packet::new()
+    }
+}
+
 impl<'a> Packet<'a> {
-    pub(crate) fn new(data: &'a [u8], orig_len: usize) -> Packet<'a> {
+    /// A packet of no bytes, for [`decode_into`](crate::decode_into).
+    #[inline]
+    pub const fn new() -> Packet<'a> {
         Packet {
-            data,
-            orig_len: orig_len.max(data.len()),
-            layers: ArrayVec::new(),
+            data: &[],
+            orig_len: 0,
+            layers: ArrayVec::new_const(),
             stop: None,
         }
+    }
+
+    #[inline]
+    pub(crate) fn reset(&mut self, data: &'a [u8], orig_len: usize) {
+        self.data = data;
+        self.orig_len = orig_len.max(data.len());
+        self.layers.clear();
+        self.stop = None;
     }
 
     /// Names of the layers, outermost first, as JSON has them.

@@ -59,10 +59,11 @@ impl TcpFlags {
     /// assert_eq!(flags.names().collect::<Vec<_>>(), ["SYN", "ACK"]);
     /// ```
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        TcpFlags::NAMES
+        let reserved = (self.0 & 0xe00 != 0).then_some("Reserved");
+        let named = TcpFlags::NAMES
             .into_iter()
-            .filter(move |(bit, _)| self.has(*bit))
-            .map(|(_, name)| name)
+            .filter(move |(bit, _)| self.has(*bit));
+        named.map(|(_, name)| name).chain(reserved)
     }
 }
 

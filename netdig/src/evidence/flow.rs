@@ -44,10 +44,7 @@ struct Direction {
     scale: Scale,
 }
 
-const FRESH: Direction = Direction {
-    base: None,
-    scale: Scale::Unknown,
-};
+const FRESH: Direction = Direction { base: None, scale: Scale::Unknown };
 
 /// Both ends of a flow, the lesser first, so that both directions find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,9 +217,12 @@ fn advance(directions: &mut [Direction; 2], forward: usize, tcp: &Tcp<'_>) -> Re
     let flags = tcp.flags();
     let (syn, ack) = (flags.has(TcpFlags::SYN), flags.has(TcpFlags::ACK));
     let (seq, ack_number) = (tcp.sequence(), tcp.acknowledgement());
-    if syn && !ack && directions[forward].base.is_some_and(|base| base != seq) {
-        // The ports are used again.
-        *directions = [FRESH; 2];
+    if syn && directions[forward].base.is_some_and(|base| base != seq) {
+        // The ports are used again; of an answer the question was seen anew.
+        match ack {
+            true => directions[forward].base = Some(seq),
+            false => *directions = [FRESH; 2],
+        }
     }
     // Without the SYN the first byte seen is number 1, as it would be after it.
     let first = if syn { seq } else { seq.wrapping_sub(1) };
@@ -284,6 +284,9 @@ impl std::hash::Hash for Key {
     }
 }
 
+/// Odd, with as many ones as zeros, so that products mix well.
+const FACTOR: u64 = 0xa076_1d64_78bd_642f;
+
 /// A hasher of few words, with a seed of its own in each table so that nobody
 /// can choose addresses that all collide.
 #[derive(Clone, Copy)]
@@ -315,7 +318,7 @@ impl BuildHasher for FoldBuilder {
 impl Hasher for FoldHasher {
     #[inline]
     fn write_u64(&mut self, word: u64) {
-        let product = u128::from(self.state ^ word) * 0xa076_1d64_78bd_642f_e703_7ed1_a0b4_28db;
+        let product = u128::from(self.state ^ word) * u128::from(FACTOR);
         self.state = (product as u64) ^ ((product >> 64) as u64);
     }
 

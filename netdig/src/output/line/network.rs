@@ -65,7 +65,7 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
         (Reason::IpProtocol(ESP), _) if rest.len() >= 4 => {
             let out = line.protocol(b"ESP");
             out.extend_from_slice(b"ESP (SPI=0x");
-            push_mac_free_hex(out, &rest[..4]);
+            rest[..4].iter().for_each(|byte| push_hex(out, u64::from(*byte), 2));
             out.push(b')');
         }
         (Reason::IpProtocol(number), _) => write_protocol(line, number, ip.version(), version),
@@ -79,8 +79,13 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
             write_ports_alone(line, stop, rest);
         }
         _ => {
-            let out = line.protocol(version);
-            push_stop(out, stop);
+            let column: &[u8] = match packet.layers.last() {
+                Some(Layer::Vxlan(_)) => b"VXLAN",
+                Some(Layer::Geneve(_)) => b"Geneve",
+                Some(Layer::Gre(_)) => b"GRE",
+                _ => version,
+            };
+            push_stop(line.protocol(column), stop);
         }
     }
 }
@@ -197,21 +202,11 @@ fn write_arp(line: Line<'_, '_, '_>, arp: &Arp<'_>) {
     };
     let (sender, target) = (IpAddr::V4(sender), IpAddr::V4(target));
     match arp.operation() {
-        1 | 2 if sender == target => {
-            let is_reply = arp.operation() == 2;
-            let before: &[u8] = if is_reply {
-                b"Gratuitous ARP for "
-            } else {
-                b"ARP Announcement for "
-            };
-            out.extend_from_slice(before);
-            push_ip(out, sender);
-            out.extend_from_slice(if is_reply { b" (Reply)" } else { b"" });
-        }
+        1 | 2 if sender == target => push_gratuitous(out, arp, sender),
         1 => {
             out.extend_from_slice(b"Who has ");
             push_ip(out, target);
-            if sender.is_unspecified() {
+            if sender.is_unspecified() && is_unknown(arp.target_hardware()) {
                 return out.extend_from_slice(b"? (ARP Probe)");
             }
             out.extend_from_slice(b"? Tell ");
@@ -230,6 +225,26 @@ fn write_arp(line: Line<'_, '_, '_>, arp: &Arp<'_>) {
             push_hex(out, u64::from(other), 4);
         }
     }
+}
+
+/// Sender and target are one: somebody makes an address known.
+fn push_gratuitous(out: &mut Vec<u8>, arp: &Arp<'_>, sender: IpAddr) {
+    let is_request = arp.operation() == 1;
+    let is_announcement = is_request && is_unknown(arp.target_hardware());
+    let before: &[u8] =
+        if is_announcement { b"ARP Announcement for " } else { b"Gratuitous ARP for " };
+    let after: &[u8] = match (is_announcement, is_request) {
+        (true, _) => b"",
+        (_, true) => b" (Request)",
+        _ => b" (Reply)",
+    };
+    out.extend_from_slice(before);
+    push_ip(out, sender);
+    out.extend_from_slice(after);
+}
+
+fn is_unknown(hardware: &[u8]) -> bool {
+    hardware.iter().all(|byte| *byte == 0)
 }
 
 /// Replies tell a link-layer address; those of the reverse kinds an IP address.
@@ -258,10 +273,4 @@ fn push_stop(out: &mut Vec<u8>, stop: Stop) {
 fn push_reason(out: &mut Vec<u8>, stop: Stop) {
     // Writing to memory does not fail.
     drop(write!(out, "{}", stop.reason));
-}
-
-fn push_mac_free_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    bytes
-        .iter()
-        .for_each(|byte| push_hex(out, u64::from(*byte), 2));
 }

@@ -1,0 +1,427 @@
+//! Cut and corrupt frames: never a panic, always a reason.
+
+use decoders::{
+    Encap, Layer, LinkType, MAX_ENCAPSULATIONS, Packet, Ports, Reason, decode, identity,
+};
+
+const LINKS: [LinkType; 9] = [
+    LinkType::Null,
+    LinkType::Ethernet,
+    LinkType::RawIp,
+    LinkType::Loop,
+    LinkType::LinuxSll,
+    LinkType::Ipv4,
+    LinkType::Ipv6,
+    LinkType::LinuxSll2,
+    LinkType::Other(147),
+];
+
+fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![
+        0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+    ];
+    packet.extend(payload);
+    let len = packet.len() as u16;
+    packet[2..4].copy_from_slice(&len.to_be_bytes());
+    packet
+}
+
+fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend((payload.len() as u16).to_be_bytes());
+    packet.extend([next, 64]);
+    packet.extend([0xfd; 32]);
+    packet.extend(payload);
+    packet
+}
+
+fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
+    let words = [40000, port, 8 + payload.len() as u16, 0];
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    bytes.extend(payload);
+    bytes
+}
+
+fn tcp(port: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x30, 0x39, (port >> 8) as u8, port as u8];
+    bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x80, 0x18, 1, 0, 0, 0, 0, 0]);
+    bytes.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
+    bytes.extend(payload);
+    bytes
+}
+
+fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
+    [&[2; 12][..], &ethertype.to_be_bytes(), payload].concat()
+}
+
+fn dns_answer() -> Vec<u8> {
+    let mut message = vec![0x93, 0x17, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+    message.extend(b"\x03www\x06google\x03com\0\0\x01\0\x01");
+    message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4]);
+    message
+}
+
+/// One of each kind, with what it is.
+fn packets() -> Vec<(LinkType, Vec<u8>, Vec<&'static str>)> {
+    let plain = ipv4(6, &tcp(81, b"payload"));
+    let frame = ethernet(0x0800, &plain);
+    let raw = LinkType::RawIp;
+    let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 1];
+    arp.extend([7; 20]);
+    vec![
+        (raw, plain.clone(), vec!["ipv4", "tcp"]),
+        (
+            raw,
+            ipv4(6, &tcp(80, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")),
+            vec!["ipv4", "tcp", "http"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(53, &dns_answer())),
+            vec!["ipv4", "udp", "dns"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(8285, &plain)),
+            vec!["ipv4", "udp", "flannel-udp", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(
+                17,
+                &udp(4789, &[&[8, 0, 0, 0, 0, 0, 1, 0], &frame[..]].concat()),
+            ),
+            vec!["ipv4", "udp", "vxlan", "eth", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv6(
+                17,
+                &udp(
+                    6081,
+                    &[&[1, 0, 8, 0, 0, 0, 1, 0, 1, 2, 3, 0], &plain[..]].concat(),
+                ),
+            ),
+            vec!["ipv6", "udp", "geneve", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(
+                47,
+                &[&[0x20, 0, 0x65, 0x58, 0, 0, 1, 0], &frame[..]].concat(),
+            ),
+            vec!["ipv4", "gre", "eth", "ipv4", "tcp"],
+        ),
+        (raw, ipv4(4, &plain), vec!["ipv4", "ipip", "ipv4", "tcp"]),
+        (
+            raw,
+            ipv4(41, &ipv6(58, &[128, 0, 0, 0, 0, 1, 0, 2])),
+            vec!["ipv4", "6in4", "ipv6", "icmpv6"],
+        ),
+        (
+            raw,
+            ipv6(
+                0,
+                &[
+                    &[43, 0, 1, 4, 0, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0][..],
+                    &[44, 0, 1, 4, 0, 0, 0, 0][..],
+                    &[17, 0, 0, 0, 0, 0, 0, 9],
+                    &udp(7, b"x")[..],
+                ]
+                .concat(),
+            ),
+            vec![
+                "ipv6",
+                "ipv6.hopopts",
+                "ipv6.routing",
+                "ipv6.dstopts",
+                "ipv6.fraghdr",
+                "udp",
+            ],
+        ),
+        (
+            raw,
+            ipv4(1, &[&[3, 4, 0, 0, 0, 0, 5, 0x78], &plain[..]].concat()),
+            vec!["ipv4", "icmp"],
+        ),
+        (
+            LinkType::Ethernet,
+            ethernet(0x88a8, &[&[0, 5, 0x81, 0, 0, 6, 8, 0], &plain[..]].concat()),
+            vec!["eth", "vlan", "vlan", "ipv4", "tcp"],
+        ),
+        (
+            LinkType::Ethernet,
+            ethernet(0x0806, &arp),
+            vec!["eth", "arp"],
+        ),
+        (
+            LinkType::LinuxSll,
+            [
+                &[0, 0, 0xff, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0],
+                &plain[..],
+            ]
+            .concat(),
+            vec!["sll", "ipv4", "tcp"],
+        ),
+        (
+            LinkType::LinuxSll2,
+            [&[8, 0][..], &[0; 18], &plain].concat(),
+            vec!["sll2", "ipv4", "tcp"],
+        ),
+        (
+            LinkType::Null,
+            [&[2, 0, 0, 0], &plain[..]].concat(),
+            vec!["loopback", "ipv4", "tcp"],
+        ),
+        (
+            LinkType::Loop,
+            [&[0, 0, 0, 2], &plain[..]].concat(),
+            vec!["loopback", "ipv4", "tcp"],
+        ),
+        (LinkType::Ipv4, plain, vec!["ipv4", "tcp"]),
+    ]
+}
+
+/// Keeps an answer from being optimised away with the question.
+fn seen<T>(answer: T) {
+    std::hint::black_box(answer);
+}
+
+/// Everything that can be asked of a packet.
+fn use_up(packet: &Packet<'_>) {
+    let mut before = 0;
+    for layer in &packet.layers {
+        let span = layer.span();
+        assert!(span.start >= before && span.start <= span.end, "{span:?}");
+        assert!(span.end as usize <= packet.orig_len, "{span:?}");
+        before = span.start;
+        let payload = packet.payload(layer);
+        assert!(payload.len() <= layer.payload_len(), "{}", layer.name());
+        match layer {
+            Layer::Arp(arp) => seen((arp.ipv4(), arp.target_hardware())),
+            Layer::LinuxSll(sll) => seen(sll.address()),
+            Layer::LinuxSll2(sll) => seen(sll.address()),
+            Layer::Geneve(geneve) => seen(geneve.options().count()),
+            Layer::Gre(gre) => seen((gre.key(), gre.sequence(), gre.vni())),
+            Layer::Tcp(tcp) => seen((tcp.options().count(), tcp.payload_len())),
+            Layer::Udp(udp) => seen(udp.payload_length()),
+            Layer::Icmp(icmp) => seen((icmp.quoted(), icmp.echo(), icmp.gateway())),
+            Layer::Icmpv6(icmp) => {
+                seen((
+                    icmp.quoted(),
+                    icmp.echo(),
+                    icmp.mtu(),
+                    icmp.target(),
+                    icmp.options().count(),
+                ));
+            }
+            Layer::Dns(dns) => seen(dns.parse()),
+            Layer::Http(http) => seen((http.first_line(), http.headers().count())),
+            Layer::Ipv4(ip) => seen((ip.checksum_is_right(), ip.fragment())),
+            Layer::Ipv6Extension(header) => seen((header.fragment(), header.routing())),
+            _ => {}
+        }
+    }
+    if let Some(ip) = packet.innermost_ip() {
+        seen((ip.len(), ip.id(), ip.fragment(), ip.source()));
+    }
+    seen((
+        packet.outer(),
+        packet.encapsulations().count(),
+        packet.innermost_layers().len(),
+    ));
+    seen(packet.stop.map(|stop| stop.to_string()));
+}
+
+#[test]
+fn each_kind_is_what_it_is() {
+    for (link, data, names) in packets() {
+        let packet = decode(link, &data, data.len(), &Ports::default());
+        assert_eq!(packet.layer_names().collect::<Vec<_>>(), names);
+        assert_eq!(packet.stop, None, "{names:?}");
+        use_up(&packet);
+    }
+}
+
+#[test]
+fn cut_anywhere_the_layers_are_a_prefix() {
+    for (link, data, names) in packets() {
+        let whole = decode(link, &data, data.len(), &Ports::default());
+        for len in 0..data.len() {
+            let cut = decode(link, &data[..len], data.len(), &Ports::default());
+            use_up(&cut);
+            assert!(cut.stop.is_some(), "{names:?} cut at {len}");
+            assert!(
+                cut.layers.len() <= whole.layers.len(),
+                "{names:?} cut at {len}"
+            );
+            for (cut, whole) in cut.layers.iter().zip(&whole.layers) {
+                assert_eq!(
+                    (cut.name(), cut.span()),
+                    (whole.name(), whole.span()),
+                    "at {len}"
+                );
+            }
+            let Reason::Cut { missing } = cut.stop.unwrap().reason else {
+                panic!("{names:?} cut at {len}: {:?}", cut.stop);
+            };
+            assert!(
+                missing > 0 && missing <= data.len() - len,
+                "{names:?} cut at {len}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bytes_changed_at_random() {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % below
+    };
+    let mut ports = Ports::default();
+    ports.insert(53, Encap::FlannelUdp);
+    for (link, data, _) in packets() {
+        for _ in 0..3000 {
+            let mut other = data.clone();
+            for _ in 0..=random(4) {
+                let at = random(other.len());
+                other[at] = [random(256) as u8, 0, 0xff, 0x45, 4][random(5)];
+            }
+            other.truncate(1 + random(other.len()));
+            let orig_len = random(other.len() * 2);
+            use_up(&decode(link, &other, orig_len, &ports));
+            use_up(&decode(
+                LINKS[random(LINKS.len())],
+                &other,
+                orig_len,
+                &ports,
+            ));
+            identity(&other);
+        }
+    }
+}
+
+#[test]
+fn padding_is_no_payload() {
+    let data = [&ethernet(0x0800, &ipv4(17, &udp(7, b"x")))[..], &[0; 17]].concat();
+    let packet = decode(LinkType::Ethernet, &data, data.len(), &Ports::default());
+    assert_eq!(packet.payload(packet.layers.last().unwrap()), b"x");
+    assert_eq!(packet.stop, None);
+}
+
+#[test]
+fn total_length_zero_reaches_to_the_end() {
+    let mut data = ipv4(6, &tcp(81, &[7; 3000]));
+    data[2..4].copy_from_slice(&[0, 0]);
+    let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+    assert_eq!(
+        (packet.tcp().unwrap().payload_len(), packet.stop),
+        (3000, None)
+    );
+    let packet = decode(LinkType::RawIp, &data[..200], data.len(), &Ports::default());
+    assert_eq!(packet.tcp().unwrap().payload_len(), 3000);
+    assert_eq!(
+        packet.stop.unwrap().reason,
+        Reason::Cut {
+            missing: data.len() - 200
+        }
+    );
+}
+
+#[test]
+fn lengths_that_promise_too_much_are_told() {
+    let mut data = ipv4(17, &udp(7, b"abc"));
+    data[3] += 9;
+    let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+    assert_eq!(packet.layers.len(), 2);
+    let stop = packet.stop.unwrap();
+    assert_eq!((stop.layer, stop.offset), ("ipv4", 0));
+    assert_eq!(
+        stop.reason,
+        Reason::LengthBeyond {
+            declared: 40,
+            available: 31
+        }
+    );
+}
+
+#[test]
+fn a_known_port_with_another_shape_is_not_forced() {
+    let inner = ipv4(17, &udp(7, b"abc"));
+    let mut longer = inner.clone();
+    longer.push(0);
+    let mut version = inner.clone();
+    version[0] = 0x65;
+    for payload in [&longer[..], &version, b"keep-alive", b"", b"E"] {
+        let data = ipv4(17, &udp(8285, payload));
+        let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+        assert_eq!(packet.layer_names().collect::<Vec<_>>(), ["ipv4", "udp"]);
+        assert_eq!((packet.stop, packet.outer()), (None, None));
+    }
+    for (port, payload) in [
+        (4789, &[0u8; 30][..]),
+        (6081, &[0xff; 30]),
+        (53, &[0xff; 30]),
+    ] {
+        let data = ipv4(17, &udp(port, payload));
+        let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+        assert_eq!(packet.layers.len(), 2, "{port}");
+    }
+}
+
+#[test]
+fn fragments() {
+    let inner = ipv4(17, &udp(7, &[7; 100]));
+    let mut first = ipv4(17, &udp(8285, &inner)[..60]);
+    first[6] = 0x20;
+    let packet = decode(LinkType::RawIp, &first, first.len(), &Ports::default());
+    let names: Vec<_> = packet.layer_names().collect();
+    assert_eq!(names, ["ipv4", "udp", "flannel-udp", "ipv4", "udp"]);
+    let mut later = ipv4(17, &[7; 60]);
+    later[7] = 9;
+    let packet = decode(LinkType::RawIp, &later, later.len(), &Ports::default());
+    assert_eq!(packet.layers.len(), 1);
+    assert_eq!(packet.stop.unwrap().reason, Reason::Fragment { offset: 72 });
+}
+
+#[test]
+fn tunnels_nest_to_a_limit_that_is_told() {
+    let mut data = ipv4(17, &udp(7, b"abc"));
+    for _ in 0..MAX_ENCAPSULATIONS {
+        data = ipv4(4, &data);
+    }
+    let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+    assert_eq!(
+        (packet.stop, packet.encapsulations().count()),
+        (None, MAX_ENCAPSULATIONS)
+    );
+    let data = ipv4(4, &data);
+    let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+    assert_eq!(packet.stop.unwrap().reason, Reason::TooDeep);
+    assert_eq!(packet.stop.unwrap().offset, 20 * (MAX_ENCAPSULATIONS + 1));
+    // Tags without end are no tunnels, but are too many layers.
+    let tags = ethernet(0x8100, &[0x81, 0x00].repeat(500));
+    let packet = decode(LinkType::Ethernet, &tags, tags.len(), &Ports::default());
+    assert_eq!(packet.stop.unwrap().reason, Reason::TooManyLayers);
+}
+
+#[test]
+fn hostile_names_stay_as_they_came() {
+    let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend(b"\x06\x1b[31m\xff\x02a.\0\0\x01\0\x01");
+    let data = ipv4(17, &udp(53, &message));
+    let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+    let parsed = packet.dns().unwrap().parse();
+    assert!(parsed.complete);
+    assert_eq!(parsed.questions[0].name, b"\x1b[31m\xff.a.");
+    // A pointer to itself.
+    let mut message = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend(b"\xc0\x0c\0\x01\0\x01");
+    let data = ipv4(17, &udp(53, &message));
+    let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+    assert!(!packet.dns().unwrap().parse().complete);
+}
