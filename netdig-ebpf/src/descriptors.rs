@@ -74,7 +74,13 @@ pub fn announce(task: Task, call: u8, result: i64, num: i32, arg0: u64, arg1: u6
 /// Tells of a new descriptor and the path that it was opened by.
 #[inline(always)]
 fn announce_path(task: Task, call: Call, path: u64, dirfd: u64, flags: u64) {
-    begin(task.0, kind::FD_NEW, call.kind, call.result, call.result as i32);
+    begin(
+        task.0,
+        kind::FD_NEW,
+        call.kind,
+        call.result,
+        call.result as i32,
+    );
     describe(task.0);
     finish_path(path, dirfd, flags, lost::FD);
 }
@@ -90,7 +96,13 @@ fn announce_pair(task: Task, call: Call, address: u64) {
 
 #[inline(always)]
 fn update(task: Task, call: Call, address: u64) {
-    begin(task.0, kind::FD_UPDATE, call.kind, call.result, call.arg0() as i32);
+    begin(
+        task.0,
+        kind::FD_UPDATE,
+        call.kind,
+        call.result,
+        call.arg0() as i32,
+    );
     describe(task.0);
     if let Some(work) = work()
         && address != 0
@@ -103,7 +115,13 @@ fn update(task: Task, call: Call, address: u64) {
 
 #[inline(always)]
 fn mark_cloexec(task: Task, call: Call, on: bool) {
-    begin(task.0, kind::FD_CLOEXEC, call.kind, call.result, call.arg0() as i32);
+    begin(
+        task.0,
+        kind::FD_CLOEXEC,
+        call.kind,
+        call.result,
+        call.arg0() as i32,
+    );
     finish(u64::from(on), 0, 0, lost::FD);
 }
 
@@ -129,12 +147,25 @@ fn ioctl(task: Task, call: Call) {
 /// dup and its kin: the result is the copy, the first argument the original.
 #[inline(always)]
 fn copied(task: Task, call: Call) {
-    announce(task, call.kind, call.result, call.result as i32, call.arg0(), 0);
+    announce(
+        task,
+        call.kind,
+        call.result,
+        call.result as i32,
+        call.arg0(),
+        0,
+    );
 }
 
 #[inline(always)]
 fn close_range(task: Task, call: Call) {
-    begin(task.0, kind::CLOSE_RANGE, call.kind, call.result, call.arg2() as i32);
+    begin(
+        task.0,
+        kind::CLOSE_RANGE,
+        call.kind,
+        call.result,
+        call.arg2() as i32,
+    );
     finish(call.arg0(), call.arg1(), 0, lost::FD);
 }
 
@@ -166,7 +197,14 @@ pub fn descriptors(ctx: BtfTracePointContext) -> i32 {
         }
         call::ACCEPT | call::DUP | call::DUP2 | call::DUP3 => copied(task, call),
         call::PIDFD_GETFD => {
-            announce(task, call.kind, call.result, call.result as i32, call.arg0(), call.arg1());
+            announce(
+                task,
+                call.kind,
+                call.result,
+                call.result as i32,
+                call.arg0(),
+                call.arg1(),
+            );
         }
         call::SOCKETPAIR => announce_pair(task, call, call.arg3()),
         call::PIPE | call::PIPE2 => announce_pair(task, call, call.arg0()),
@@ -175,7 +213,13 @@ pub fn descriptors(ctx: BtfTracePointContext) -> i32 {
         call::FCNTL => fcntl(task, call),
         call::IOCTL => ioctl(task, call),
         call::CLOSE => {
-            begin(task.0, kind::FD_CLOSE, call.kind, call.result, call.arg0() as i32);
+            begin(
+                task.0,
+                kind::FD_CLOSE,
+                call.kind,
+                call.result,
+                call.arg0() as i32,
+            );
             finish(0, 0, 0, lost::FD);
         }
         call::CLOSE_RANGE => close_range(task, call),

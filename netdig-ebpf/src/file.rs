@@ -72,8 +72,14 @@ pub fn cloexec(task: Task, num: i32) -> bool {
 impl File {
     #[inline(always)]
     pub fn classify(task: Task, file: u64) -> File {
-        let mut this =
-            File { file, inode: 0, sock: 0, class: class::UNKNOWN, protocol: 0, family: 0 };
+        let mut this = File {
+            file,
+            inode: 0,
+            sock: 0,
+            class: class::UNKNOWN,
+            protocol: 0,
+            family: 0,
+        };
         if file == 0 {
             return this;
         }
@@ -85,9 +91,12 @@ impl File {
                 S_IFREG => this.class = class::REGULAR,
                 S_IFSOCK => this.classify_socket(task),
                 S_IFCHR => {
-                    let rdev: u32 =
-                        field(inode, config!(types.inode), config!(offsets.inode_rdev));
-                    this.class = if rdev == TUN_DEVICE { class::TUN } else { class::CHAR };
+                    let rdev: u32 = field(inode, config!(types.inode), config!(offsets.inode_rdev));
+                    this.class = if rdev == TUN_DEVICE {
+                        class::TUN
+                    } else {
+                        class::CHAR
+                    };
                 }
                 S_IFIFO => this.class = class::PIPE,
                 S_IFDIR => this.class = class::DIRECTORY,
@@ -100,7 +109,13 @@ impl File {
 
     #[inline(always)]
     fn private(&self) -> u64 {
-        unsafe { field(self.file, config!(types.file), config!(offsets.file_private)) }
+        unsafe {
+            field(
+                self.file,
+                config!(types.file),
+                config!(offsets.file_private),
+            )
+        }
     }
 
     #[inline(always)]
@@ -171,8 +186,11 @@ impl File {
                 class::TUN => self.describe_tun(to),
                 class::TUNNEL | class::INET_DGRAM | class::INET_STREAM => self.describe_inet(to),
                 class::CHAR | class::BLOCK => {
-                    to.rdev =
-                        field(self.inode, config!(types.inode), config!(offsets.inode_rdev));
+                    to.rdev = field(
+                        self.inode,
+                        config!(types.inode),
+                        config!(offsets.inode_rdev),
+                    );
                 }
                 _ => {}
             }
@@ -185,17 +203,28 @@ impl File {
             return;
         }
         unsafe {
-            let tun: u64 =
-                field(self.private(), config!(types.tun_file), config!(offsets.tfile_tun));
+            let tun: u64 = field(
+                self.private(),
+                config!(types.tun_file),
+                config!(offsets.tfile_tun),
+            );
             if tun == 0 {
                 return;
             }
             to.tun_flags = field(tun, config!(types.tun_struct), config!(offsets.tun_flags));
-            to.vnet_hdr_len = field(tun, config!(types.tun_struct), config!(offsets.tun_vnet_hdr));
+            to.vnet_hdr_len = field(
+                tun,
+                config!(types.tun_struct),
+                config!(offsets.tun_vnet_hdr),
+            );
             let device: u64 = field(tun, config!(types.tun_struct), config!(offsets.tun_dev));
             let name: [u64; 2] = [
                 field(device, config!(types.net_device), config!(offsets.dev_name)),
-                field(device, config!(types.net_device), config!(offsets.dev_name) + 8),
+                field(
+                    device,
+                    config!(types.net_device),
+                    config!(offsets.dev_name) + 8,
+                ),
             ];
             to.local.bytes = core::mem::transmute::<[u64; 2], [u8; 16]>(name);
         }
@@ -223,7 +252,9 @@ impl File {
 
     #[inline(always)]
     unsafe fn v6(&self, offset: u32) -> [u8; 16] {
-        unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>([self.sk(offset), self.sk(offset + 8)]) }
+        unsafe {
+            core::mem::transmute::<[u64; 2], [u8; 16]>([self.sk(offset), self.sk(offset + 8)])
+        }
     }
 }
 
@@ -234,9 +265,7 @@ fn v4(address: u32) -> [u8; 16] {
 
 #[inline(always)]
 pub fn port_listed(port: u16) -> bool {
-    let word = unsafe {
-        core::ptr::read_volatile(PORTS.as_ptr().add(usize::from(port >> 6)))
-    };
+    let word = unsafe { core::ptr::read_volatile(PORTS.as_ptr().add(usize::from(port >> 6))) };
     word >> (port & 63) & 1 == 1
 }
 
@@ -265,4 +294,3 @@ pub fn user_address(address: u64, to: &mut Address) -> bool {
     to.port = port;
     true
 }
-

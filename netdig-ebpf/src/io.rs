@@ -8,7 +8,9 @@ use aya_ebpf::{
         bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_reserve, bpf_ringbuf_submit,
     },
 };
-use netdig_ebpf::{Descriptor, Header, PAYLOAD_MAX, Record, WIRE_KEY, call, class, flag, kind, loss, lost};
+use netdig_ebpf::{
+    Descriptor, Header, PAYLOAD_MAX, Record, WIRE_KEY, call, class, flag, kind, loss, lost,
+};
 
 use crate::{
     file::{File, file_of, user_address},
@@ -150,7 +152,11 @@ pub fn single(call: Call, task: Task) {
     }
     let buffer = call.arg1();
     let room = call.arg2();
-    let length = if call.result < 0 { room } else { call.result as u64 };
+    let length = if call.result < 0 {
+        room
+    } else {
+        call.result as u64
+    };
     // With MSG_TRUNC the result may exceed the buffer.
     let present = if length < room { length } else { room };
     let limit = snap(file.class);
@@ -254,9 +260,15 @@ pub fn copy(from: &Record, to: *mut Record) {
 #[inline(always)]
 fn fill_and_submit(slot: *mut Record, from: Payload, wanted: u64, what: u32) {
     unsafe {
-        let size = if wanted > PAYLOAD_MAX as u64 { PAYLOAD_MAX as u64 } else { wanted };
+        let size = if wanted > PAYLOAD_MAX as u64 {
+            PAYLOAD_MAX as u64
+        } else {
+            wanted
+        };
         let to = slot.add(1).cast();
         let failed = match from {
+            // Nothing to read, which the helpers take for a fault.
+            _ if size == 0 => 0,
             Payload::User(address) => bpf_probe_read_user(to, size as u32, address as *const _),
             Payload::Kernel(address) => bpf_probe_read_kernel(to, size as u32, address as *const _),
         };

@@ -16,8 +16,7 @@ const RDONLY_CAST: usize = 0x4e44;
 /// Gives a kernel address a type, so that its fields can be loaded directly.
 #[inline(always)]
 unsafe fn rdonly_cast(address: u64, type_id: u32) -> u64 {
-    let cast: unsafe extern "C" fn(u64, u64) -> u64 =
-        unsafe { core::mem::transmute(RDONLY_CAST) };
+    let cast: unsafe extern "C" fn(u64, u64) -> u64 = unsafe { core::mem::transmute(RDONLY_CAST) };
     unsafe { cast(address, u64::from(type_id)) }
 }
 
@@ -32,7 +31,11 @@ pub unsafe fn load<T: Copy>(base: u64, offset: u32) -> T {
 pub unsafe fn read<T: Copy>(address: u64) -> T {
     let mut value = MaybeUninit::<T>::zeroed();
     unsafe {
-        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        );
         value.assume_init()
     }
 }
@@ -54,7 +57,11 @@ pub unsafe fn field<T: Copy>(base: u64, type_id: u32, offset: u32) -> T {
 pub unsafe fn user<T: Copy>(address: u64) -> Option<T> {
     let mut value = MaybeUninit::<T>::zeroed();
     let result = unsafe {
-        bpf_probe_read_user(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _)
+        bpf_probe_read_user(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        )
     };
     (result == 0).then(|| unsafe { value.assume_init() })
 }

@@ -83,12 +83,27 @@ fn finish_rename(from: u64, to: u64, from_dirfd: u64, to_dirfd: u64) -> u64 {
 #[inline(always)]
 fn one_path(task: Task, call: Call, kind: u16, path: u64, arg0: u64) {
     begin(task.0, kind, call.kind, call.result, -1);
-    finish_path(path, arg0, 0, if kind == kind::PATH { lost::PATH } else { lost::PROCESS });
+    finish_path(
+        path,
+        arg0,
+        0,
+        if kind == kind::PATH {
+            lost::PATH
+        } else {
+            lost::PROCESS
+        },
+    );
 }
 
 #[inline(always)]
 fn on_descriptor(task: Task, call: Call, length: u64) {
-    begin(task.0, kind::PATH, call.kind, call.result, call.arg0() as i32);
+    begin(
+        task.0,
+        kind::PATH,
+        call.kind,
+        call.result,
+        call.arg0() as i32,
+    );
     describe(task.0);
     finish(length, 0, 0, lost::PATH);
 }

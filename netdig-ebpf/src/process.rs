@@ -34,7 +34,12 @@ pub fn process_forked(ctx: BtfTracePointContext) -> i32 {
             flags |= flag::SHARES_FILES;
         }
     }
-    finish(u64::from(parent.tgid()), u64::from(parent.pid()), flags, lost::PROCESS);
+    finish(
+        u64::from(parent.tgid()),
+        u64::from(parent.pid()),
+        flags,
+        lost::PROCESS,
+    );
     0
 }
 

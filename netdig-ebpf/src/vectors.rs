@@ -6,9 +6,7 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use netdig_ebpf::{
-    MESSAGES_MAX, VECTORS_MAX, call, class, flag, kind, loss, lost,
-};
+use netdig_ebpf::{MESSAGES_MAX, VECTORS_MAX, call, class, flag, kind, loss, lost};
 
 use crate::{
     descriptors::announce,
@@ -51,7 +49,11 @@ unsafe extern "C" fn gather_one(index: u64, _state: *mut c_void) -> i64 {
         state.failed = 1;
         return 1;
     };
-    let mut length = if vector.len < state.left { vector.len } else { state.left };
+    let mut length = if vector.len < state.left {
+        vector.len
+    } else {
+        state.left
+    };
     if length >= SCRATCH as u64 {
         length = SCRATCH as u64 - 1;
     }
@@ -91,7 +93,11 @@ fn emit_vectors(vectors: u64, count: u64, length: u64, of: u8) -> u64 {
         }
         Some(first) if count <= 1 || first.len >= length => {
             from = Payload::User(first.base);
-            present = if length < first.len { length } else { first.len };
+            present = if length < first.len {
+                length
+            } else {
+                first.len
+            };
         }
         Some(_) => {
             from = Payload::Kernel(work.data.as_ptr() as u64);
@@ -110,7 +116,12 @@ fn gather(vectors: u64, count: u64, length: u64, of: u8) -> u64 {
     let Some(work) = work() else {
         return 0;
     };
-    work.gather = Gather { vectors, gathered: 0, left: wanted, failed: 0 };
+    work.gather = Gather {
+        vectors,
+        gathered: 0,
+        left: wanted,
+        failed: 0,
+    };
     loop_over(count, gather_one);
     if work.gather.failed != 0 {
         work.record.header.flags |= flag::FAULT;
@@ -123,9 +134,18 @@ fn gather(vectors: u64, count: u64, length: u64, of: u8) -> u64 {
 /// the per-CPU room.
 #[inline(always)]
 fn loop_over(count: u64, each: unsafe extern "C" fn(u64, *mut c_void) -> i64) {
-    let rounds = if count > u64::from(VECTORS_MAX) { VECTORS_MAX } else { count as u32 };
+    let rounds = if count > u64::from(VECTORS_MAX) {
+        VECTORS_MAX
+    } else {
+        count as u32
+    };
     unsafe {
-        bpf_loop(rounds, each as *const () as *mut c_void, core::ptr::null_mut(), 0);
+        bpf_loop(
+            rounds,
+            each as *const () as *mut c_void,
+            core::ptr::null_mut(),
+            0,
+        );
     }
 }
 
@@ -164,7 +184,11 @@ pub fn vectors(ctx: BtfTracePointContext) -> i32 {
     if file.class == class::TUNNEL && !call.is_write() {
         find_source(call.arg1());
     }
-    let length = if call.result < 0 { sum(call.arg1(), call.arg2()) } else { call.result as u64 };
+    let length = if call.result < 0 {
+        sum(call.arg1(), call.arg2())
+    } else {
+        call.result as u64
+    };
     if let Some(work) = work() {
         work.record.arg0 = length;
     }
@@ -192,7 +216,12 @@ fn sum(vectors: u64, count: u64) -> u64 {
     let Some(work) = work() else {
         return 0;
     };
-    work.gather = Gather { vectors, gathered: 0, left: 0, failed: 0 };
+    work.gather = Gather {
+        vectors,
+        gathered: 0,
+        left: 0,
+        failed: 0,
+    };
     loop_over(count, add_one);
     work.gather.gathered
 }
@@ -382,7 +411,14 @@ unsafe extern "C" fn one_passed(index: u64, state: *mut c_void) -> i64 {
         lose(lost::FD, loss::FAULT);
         return 1;
     };
-    announce(Task::current(), call::RECVMSG, state.result, number, state.socket, 0);
+    announce(
+        Task::current(),
+        call::RECVMSG,
+        state.result,
+        number,
+        state.socket,
+        0,
+    );
     0
 }
 

@@ -33,13 +33,27 @@ pub fn datagram_arrived(ctx: BtfTracePointContext) -> i32 {
                 }
                 let mut bytes = [0; 16];
                 bytes[..4].copy_from_slice(&first[12..16]);
-                (u64::from(first[0] & 15) * 4, Address { bytes, port: 0, family: AF_INET })
+                (
+                    u64::from(first[0] & 15) * 4,
+                    Address {
+                        bytes,
+                        port: 0,
+                        family: AF_INET,
+                    },
+                )
             }
             6 => {
                 if first[6] != IPPROTO_UDP {
                     return 0;
                 }
-                (40, Address { bytes: read(data + 8), port: 0, family: AF_INET6 })
+                (
+                    40,
+                    Address {
+                        bytes: read(data + 8),
+                        port: 0,
+                        family: AF_INET6,
+                    },
+                )
             }
             _ => return 0,
         };

@@ -140,7 +140,9 @@ impl Engine {
 
     /// Interfaces in the order in which they were first seen.
     pub fn interface_number(&self, name: &str) -> Option<usize> {
-        self.interfaces.iter().position(|interface| interface.name == name)
+        self.interfaces
+            .iter()
+            .position(|interface| interface.name == name)
     }
 
     /// Totals of an interface, for the capture's statistics.
@@ -162,8 +164,10 @@ impl Engine {
     }
 
     fn interface(&mut self, source: usize, index: u32, interface: &Interface) -> usize {
-        if let Some(&number) =
-            self.numbers.get(source).and_then(|numbers| numbers.get(index as usize))
+        if let Some(&number) = self
+            .numbers
+            .get(source)
+            .and_then(|numbers| numbers.get(index as usize))
             && number != usize::MAX
         {
             return number;
@@ -209,12 +213,8 @@ impl Engine {
             self.give_up(n);
         }
         if !self.output.wants_packets() {
-            let packet = decoders::decode(
-                frame.link,
-                frame.data,
-                frame.orig_len as usize,
-                &self.ports,
-            );
+            let packet =
+                decoders::decode(frame.link, frame.data, frame.orig_len as usize, &self.ports);
             self.flows.observe(&packet);
             self.summary.undecoded += u64::from(packet.layers.is_empty());
             self.shown += 1;
@@ -234,7 +234,14 @@ impl Engine {
                 &mut self.summary,
                 &self.ports,
                 &self.interfaces[interface],
-                Shown { n, frame, process: process.as_deref(), fd_name: fd_name.as_deref(), fate: &fate, packet_type },
+                Shown {
+                    n,
+                    frame,
+                    process: process.as_deref(),
+                    fd_name: fd_name.as_deref(),
+                    fate: &fate,
+                    packet_type,
+                },
             )?;
             self.shown += u64::from(shown);
             return Ok(());
@@ -242,8 +249,21 @@ impl Engine {
         let mut data = self.spare.pop().unwrap_or_default();
         data.clear();
         data.extend_from_slice(frame.data);
-        let frame = Frame { data: &[], fd: frame.fd.clone(), ..*frame };
-        self.held.push_back(Held { n, frame, data, interface, process, fd_name, fate, packet_type });
+        let frame = Frame {
+            data: &[],
+            fd: frame.fd.clone(),
+            ..*frame
+        };
+        self.held.push_back(Held {
+            n,
+            frame,
+            data,
+            interface,
+            process,
+            fd_name,
+            fate,
+            packet_type,
+        });
         self.release(false)
     }
 
@@ -259,9 +279,17 @@ impl Engine {
                 let mut other = Other::default();
                 if let Some(held) = find(&mut self.held, first) {
                     other = end_of(&held.frame);
-                    held.fate = Fate::Joined { n, second: false, other: mine };
+                    held.fate = Fate::Joined {
+                        n,
+                        second: false,
+                        other: mine,
+                    };
                 }
-                Fate::Joined { n: first, second: true, other }
+                Fate::Joined {
+                    n: first,
+                    second: true,
+                    other,
+                }
             }
         }
     }
@@ -294,7 +322,10 @@ impl Engine {
                 return Ok(());
             };
             if !self.is_done() {
-                let frame = Frame { data: &held.data, ..held.frame };
+                let frame = Frame {
+                    data: &held.data,
+                    ..held.frame
+                };
                 let shown = show(
                     &mut self.output,
                     &mut self.flows,
@@ -323,7 +354,8 @@ impl Engine {
         self.summary.add_loss(loss);
         self.lost_until = self.lost_until.max(loss.window.1);
         self.tracker.apply_loss(loss);
-        self.output.loss(loss, interface.map(|number| &self.interfaces[number]))
+        self.output
+            .loss(loss, interface.map(|number| &self.interfaces[number]))
     }
 }
 
@@ -375,5 +407,9 @@ fn end_of(frame: &Frame<'_>) -> Other {
         Some(FdKind::Tun { interface, .. }) if !interface.is_empty() => Some(interface.clone()),
         _ => None,
     };
-    Other { interface, peer: frame.peer, errno: frame.errno }
+    Other {
+        interface,
+        peer: frame.peer,
+        errno: frame.errno,
+    }
 }

@@ -73,7 +73,6 @@ impl Selection {
         };
         let by_id = |id: &String| container.id.starts_with(id.as_str());
         (self.container_ids.is_empty() || self.container_ids.iter().any(by_id))
-            && (self.container_names.is_empty()
-                || self.container_names.contains(&container.name))
+            && (self.container_names.is_empty() || self.container_names.contains(&container.name))
     }
 }

@@ -114,7 +114,9 @@ pub enum Color {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
     if !(seconds > 0.0 && seconds <= 1e9) {
         return Err("a number of seconds above 0 is wanted".to_owned());
     }
@@ -125,7 +127,8 @@ fn encap(text: &str) -> Result<(Encap, u16), String> {
     let known = Encap::ALL.map(Encap::name).join(", ");
     let wanted = format!("NAME:PORT is wanted, with a NAME of {known}");
     let (name, port) = text.split_once(':').ok_or_else(|| wanted.clone())?;
-    let encap = Encap::from_name(name).ok_or_else(|| format!("`{name}` is no encapsulation; {wanted}"))?;
+    let encap =
+        Encap::from_name(name).ok_or_else(|| format!("`{name}` is no encapsulation; {wanted}"))?;
     match port.parse() {
         Ok(port) if port != 0 => Ok((encap, port)),
         _ => Err(format!("`{port}` is no UDP port; {wanted}")),

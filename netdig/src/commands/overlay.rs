@@ -45,19 +45,20 @@ fn replay(args: &OverlayArgs, path: &Path) -> anyhow::Result<()> {
     let stop = Stop::watch(args.duration)?;
     let mut reader = CaptureReader::open(path)?;
     let selection = selection(args);
-    let mut engine =
-        Engine::new(Tracker::empty(), ports(args), selection, output(args)?, args.count);
+    let mut engine = Engine::new(
+        Tracker::empty(),
+        ports(args),
+        selection,
+        output(args)?,
+        args.count,
+    );
     let read = read_all(&mut reader, &mut engine, &stop);
     let ended = engine.finish(unix_now());
     read?;
     Ok(ended?)
 }
 
-fn read_all(
-    reader: &mut CaptureReader,
-    engine: &mut Engine,
-    stop: &Stop,
-) -> anyhow::Result<()> {
+fn read_all(reader: &mut CaptureReader, engine: &mut Engine, stop: &Stop) -> anyhow::Result<()> {
     let mut last_ts = 0;
     while !engine.is_done() && !stop.is_due() {
         // Nobody waits for a line while the reader waits for a pipe.
@@ -112,7 +113,11 @@ fn output(args: &OverlayArgs) -> anyhow::Result<Output> {
              `netdig overlay -w - | wireshark -k -i -`"
         );
     }
-    let stream = if to_stdout { Stream::Stderr } else { Stream::Stdout };
+    let stream = if to_stdout {
+        Stream::Stderr
+    } else {
+        Stream::Stdout
+    };
     let terminal = match stream {
         Stream::Stdout => std::io::stdout().is_terminal(),
         Stream::Stderr => std::io::stderr().is_terminal(),

@@ -26,7 +26,10 @@ impl Stop {
                 .and_then(|_| signal_hook::flag::register(signal, signalled.clone()))
                 .context("cannot listen for signals")?;
         }
-        Ok(Stop { signalled, until: duration.map(|duration| Instant::now() + duration) })
+        Ok(Stop {
+            signalled,
+            until: duration.map(|duration| Instant::now() + duration),
+        })
     }
 
     pub fn is_due(&self) -> bool {

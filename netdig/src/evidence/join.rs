@@ -134,11 +134,23 @@ impl Joiner {
             self.pop();
         }
         if self.slots.is_empty() {
-            let empty = Pending { n: 0, ts_ns: 0, key: 0, next: NONE, waiting: false };
+            let empty = Pending {
+                n: 0,
+                ts_ns: 0,
+                key: 0,
+                next: NONE,
+                waiting: false,
+            };
             self.slots = vec![empty; MAX_PENDING];
         }
         let slot = (self.head + self.count) % self.slots.len();
-        self.slots[slot] = Pending { n, ts_ns, key, next: NONE, waiting: true };
+        self.slots[slot] = Pending {
+            n,
+            ts_ns,
+            key,
+            next: NONE,
+            waiting: true,
+        };
         self.count += 1;
         let slot = slot as u32;
         let ends = self.waiting.entry(key).or_insert((slot, slot));
@@ -199,7 +211,11 @@ mod tests {
             interface: 0,
             data,
             orig_len: data.len() as u32,
-            process: Some(Actor { pid, tid: pid, comm: [0; 16] }),
+            process: Some(Actor {
+                pid,
+                tid: pid,
+                comm: [0; 16],
+            }),
             fd: None,
             peer: None,
             encap: None,
@@ -219,8 +235,14 @@ mod tests {
         let mut joiner = Joiner::new(1000);
         let mut sent = SYN;
         sent[8] -= 1;
-        assert_eq!(joiner.observe(1, &frame(Via::TunRead, &SYN, 1, 7), never), Side::First);
-        assert_eq!(joiner.observe(2, &frame(Via::TunRead, &SYN, 2, 7), never), Side::First);
+        assert_eq!(
+            joiner.observe(1, &frame(Via::TunRead, &SYN, 1, 7), never),
+            Side::First
+        );
+        assert_eq!(
+            joiner.observe(2, &frame(Via::TunRead, &SYN, 2, 7), never),
+            Side::First
+        );
         let send = frame(Via::UdpSend, &sent, 3, 7);
         assert_eq!(joiner.observe(3, &send, never), Side::Second { first: 1 });
         assert_eq!(joiner.observe(4, &send, never), Side::Second { first: 2 });
@@ -233,8 +255,14 @@ mod tests {
     fn daemons_and_directions_are_kept_apart() {
         let mut joiner = Joiner::new(1000);
         joiner.observe(1, &frame(Via::TunRead, &SYN, 1, 7), never);
-        assert_eq!(joiner.observe(2, &frame(Via::UdpSend, &SYN, 2, 8), never), Side::Orphan);
-        assert_eq!(joiner.observe(3, &frame(Via::TunWrite, &SYN, 3, 7), never), Side::Orphan);
+        assert_eq!(
+            joiner.observe(2, &frame(Via::UdpSend, &SYN, 2, 8), never),
+            Side::Orphan
+        );
+        assert_eq!(
+            joiner.observe(3, &frame(Via::TunWrite, &SYN, 3, 7), never),
+            Side::Orphan
+        );
     }
 
     #[test]

@@ -15,12 +15,20 @@ pub struct Clock {
 impl Clock {
     /// Local time of day, `23:59:59.123456`.
     pub fn local() -> Clock {
-        Clock { second: u64::MAX, text: Vec::new(), utc: false }
+        Clock {
+            second: u64::MAX,
+            text: Vec::new(),
+            utc: false,
+        }
     }
 
     /// RFC 3339 in UTC with nanoseconds, `2026-11-20T23:59:59.123456789Z`.
     pub fn rfc3339() -> Clock {
-        Clock { second: u64::MAX, text: Vec::new(), utc: true }
+        Clock {
+            second: u64::MAX,
+            text: Vec::new(),
+            utc: true,
+        }
     }
 
     /// Appends a time.
@@ -31,7 +39,11 @@ impl Clock {
             self.second = second;
         }
         out.extend_from_slice(&self.text);
-        let (fraction, digits) = if self.utc { (nanos, 9) } else { (nanos / 1000, 6) };
+        let (fraction, digits) = if self.utc {
+            (nanos, 9)
+        } else {
+            (nanos / 1000, 6)
+        };
         let mut place = 10u32.pow(digits - 1);
         for _ in 0..digits {
             out.push(b'0' + (fraction / place % 10) as u8);
@@ -76,6 +88,9 @@ mod tests {
         out.push(b' ');
         clock.push(&mut out, 0);
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "2026-11-20T23:59:59.000000007Z 1970-01-01T00:00:00.000000000Z");
+        assert_eq!(
+            text,
+            "2026-11-20T23:59:59.000000007Z 1970-01-01T00:00:00.000000000Z"
+        );
     }
 }

@@ -12,8 +12,12 @@ pub enum Payload {
 
 const PER_LINE: usize = 16;
 /// Header lines whose values are credentials.
-const SECRET_HEADERS: [&[u8]; 4] =
-    [b"authorization:", b"proxy-authorization:", b"cookie:", b"set-cookie:"];
+const SECRET_HEADERS: [&[u8]; 4] = [
+    b"authorization:",
+    b"proxy-authorization:",
+    b"cookie:",
+    b"set-cookie:",
+];
 /// Keys of forms and of JSON whose values are credentials.
 const SECRET_KEYS: [&[u8]; 4] = [b"password=", b"\"password\":", b"passwd=", b"token="];
 
@@ -60,11 +64,18 @@ fn write_hex(out: &mut Vec<u8>, data: &[u8], text: bool) {
             if index % 2 == 0 {
                 out.push(b' ');
             }
-            out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            out.extend([
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ]);
         }
         if text {
             out.resize(start + PER_LINE / 2 * 5 + 2, b' ');
-            out.extend(bytes.iter().map(|&b| if (b' '..=b'~').contains(&b) { b } else { b'.' }));
+            out.extend(
+                bytes
+                    .iter()
+                    .map(|&b| if (b' '..=b'~').contains(&b) { b } else { b'.' }),
+            );
         }
         out.push(b'\n');
     }
@@ -78,17 +89,25 @@ fn mask(data: &[u8]) -> Vec<u8> {
         hide(&mut copy, &lower, key, |b| b == b'\r' || b == b'\n');
     }
     for key in SECRET_KEYS {
-        hide(&mut copy, &lower, key, |b| b.is_ascii_whitespace() || matches!(b, b'&' | b',' | b'}'));
+        hide(&mut copy, &lower, key, |b| {
+            b.is_ascii_whitespace() || matches!(b, b'&' | b',' | b'}')
+        });
     }
     copy
 }
 
 fn hide(copy: &mut [u8], lower: &[u8], key: &[u8], ends: impl Fn(u8) -> bool) {
     let mut from = 0;
-    while let Some(at) = lower[from..].windows(key.len()).position(|window| window == key) {
+    while let Some(at) = lower[from..]
+        .windows(key.len())
+        .position(|window| window == key)
+    {
         let start = from + at + key.len();
         let value = lower[start..].iter().take_while(|b| **b == b' ').count() + start;
-        let end = lower[value..].iter().position(|&b| ends(b)).map_or(lower.len(), |n| value + n);
+        let end = lower[value..]
+            .iter()
+            .position(|&b| ends(b))
+            .map_or(lower.len(), |n| value + n);
         copy[value..end].fill(b'*');
         from = end.max(start);
     }
@@ -118,14 +137,21 @@ mod tests {
 
     #[test]
     fn text_cannot_command_a_terminal() {
-        assert_eq!(shown(b"a\x1b[31m\x9bb\r\n", Payload::Text, false), "a.[31m.b\n");
+        assert_eq!(
+            shown(b"a\x1b[31m\x9bb\r\n", Payload::Text, false),
+            "a.[31m.b\n"
+        );
     }
 
     #[test]
     fn credentials_are_masked_unless_asked_for() {
-        let request = b"PUT /v2 HTTP/1.1\r\nAuthorization: Basic cm9vdDp4\r\n\r\nuser=a&password=b&c=d";
+        let request =
+            b"PUT /v2 HTTP/1.1\r\nAuthorization: Basic cm9vdDp4\r\n\r\nuser=a&password=b&c=d";
         let masked = shown(request, Payload::Text, false);
-        assert!(masked.contains("Authorization: **************\n"), "{masked}");
+        assert!(
+            masked.contains("Authorization: **************\n"),
+            "{masked}"
+        );
         assert!(masked.ends_with("user=a&password=*&c=d\n"), "{masked}");
         assert!(shown(request, Payload::Text, true).contains("Basic cm9vdDp4"));
         shown(b"password=", Payload::Text, false);

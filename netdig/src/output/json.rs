@@ -4,7 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use decoders::{icmp::Quoted, tcp::TcpOption};
 use serde::Serialize;
 
-use super::{clock::Clock, line::write_line, summary::Summary, text::{errno_name, tun_name}};
+use super::{
+    clock::Clock,
+    line::write_line,
+    summary::Summary,
+    text::{errno_name, tun_name},
+};
 use crate::{
     evidence::packet::{Fate, PacketView},
     observation::{Loss, UnixNanos},
@@ -269,7 +274,11 @@ pub struct JsonWriter {
 
 impl Default for JsonWriter {
     fn default() -> Self {
-        JsonWriter { clock: Clock::rfc3339(), time: Vec::new(), line: Vec::new() }
+        JsonWriter {
+            clock: Clock::rfc3339(),
+            time: Vec::new(),
+            line: Vec::new(),
+        }
     }
 }
 
@@ -335,7 +344,10 @@ impl JsonWriter {
             event_kind: loss.event_kind,
             cause: loss.cause.name(),
             count: loss.count,
-            window: Window { since_ns: loss.window.0, until_ns: loss.window.1 },
+            window: Window {
+                since_ns: loss.window.0,
+                until_ns: loss.window.1,
+            },
         };
         write(out, &object);
     }
@@ -385,13 +397,22 @@ fn process<'a>(view: &PacketView<'a>) -> Option<Process<'a>> {
         tid: actor.tid,
         comm: String::from_utf8_lossy(actor.comm()),
         args: known
-            .map(|process| process.args.iter().map(|arg| String::from_utf8_lossy(arg)).collect())
+            .map(|process| {
+                process
+                    .args
+                    .iter()
+                    .map(|arg| String::from_utf8_lossy(arg))
+                    .collect()
+            })
             .unwrap_or_default(),
         ppid: known.and_then(|process| process.parent),
         user: known.and_then(|process| process.user.as_deref()),
-        container: known.and_then(|process| process.container.as_ref()).map(|container| {
-            Container { id: &container.id, name: &container.name }
-        }),
+        container: known
+            .and_then(|process| process.container.as_ref())
+            .map(|container| Container {
+                id: &container.id,
+                name: &container.name,
+            }),
     })
 }
 
@@ -445,10 +466,18 @@ fn socket_endpoints(view: &PacketView<'_>) -> Option<Endpoints> {
     let (own_ip, own_port) = known(*local);
     let (peer_ip, peer_port) = view.frame.peer.map_or((None, None), known);
     Some(match view.frame.via {
-        Via::UdpRecv => {
-            Endpoints { src: peer_ip, dst: own_ip, sport: peer_port, dport: own_port }
-        }
-        _ => Endpoints { src: own_ip, dst: peer_ip, sport: own_port, dport: peer_port },
+        Via::UdpRecv => Endpoints {
+            src: peer_ip,
+            dst: own_ip,
+            sport: peer_port,
+            dport: own_port,
+        },
+        _ => Endpoints {
+            src: own_ip,
+            dst: peer_ip,
+            sport: own_port,
+            dport: peer_port,
+        },
     })
 }
 
@@ -462,9 +491,10 @@ fn ip(packet: &decoders::Packet<'_>) -> Option<Ip> {
         ttl: ip.ttl(),
         len: ip.len(),
         id: ip.id(),
-        frag: ip
-            .fragment()
-            .map(|fragment| Fragment { offset: fragment.offset, more: fragment.more }),
+        frag: ip.fragment().map(|fragment| Fragment {
+            offset: fragment.offset,
+            more: fragment.more,
+        }),
     })
 }
 
@@ -475,8 +505,12 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
         dport: tcp.destination_port(),
         flags: tcp.flags().names().collect(),
         seq: view.tcp.map_or(tcp.sequence(), |relative| relative.seq),
-        ack: view.tcp.map_or(tcp.acknowledgement(), |relative| relative.ack),
-        win: view.tcp.map_or(u32::from(tcp.window()), |relative| relative.window),
+        ack: view
+            .tcp
+            .map_or(tcp.acknowledgement(), |relative| relative.ack),
+        win: view
+            .tcp
+            .map_or(u32::from(tcp.window()), |relative| relative.window),
         seq_raw: tcp.sequence(),
         ack_raw: tcp.acknowledgement(),
         win_raw: tcp.window(),
@@ -544,7 +578,10 @@ fn dns(packet: &decoders::Packet<'_>) -> Option<Dns> {
         queries: message
             .questions
             .into_iter()
-            .map(|question| Name { name: text(question.name), kind: question.kind })
+            .map(|question| Name {
+                name: text(question.name),
+                kind: question.kind,
+            })
             .collect(),
         answers: message
             .answers

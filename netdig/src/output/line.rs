@@ -174,10 +174,17 @@ fn write_udp(line: Line<'_, '_, '_>, udp: &Udp<'_>, version: u8) {
 /// What kept a tunnel in the datagram from being decoded.
 fn push_tunnel_stop(out: &mut Vec<u8>, stop: Option<Stop>) {
     match stop {
-        Some(Stop { layer: "vxlan" | "geneve", reason: Reason::Cut { .. }, .. }) => {
+        Some(Stop {
+            layer: "vxlan" | "geneve",
+            reason: Reason::Cut { .. },
+            ..
+        }) => {
             out.extend_from_slice(CUT);
         }
-        Some(Stop { layer: "vxlan" | "geneve", .. }) => out.extend_from_slice(MALFORMED),
+        Some(Stop {
+            layer: "vxlan" | "geneve",
+            ..
+        }) => out.extend_from_slice(MALFORMED),
         _ => {}
     }
 }

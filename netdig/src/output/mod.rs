@@ -75,7 +75,13 @@ impl Output {
         packets: bool,
         capture: Option<CaptureWriter>,
     ) -> Output {
-        Output { printer, stream, packets, capture, buffer: Vec::with_capacity(2 * FULL) }
+        Output {
+            printer,
+            stream,
+            packets,
+            capture,
+            buffer: Vec::with_capacity(2 * FULL),
+        }
     }
 
     /// Whether any output shows packets one by one.
@@ -174,7 +180,9 @@ impl Output {
             return Ok(());
         }
         let written = match self.stream {
-            Stream::Stdout => io::stdout().write_all(&self.buffer).and_then(|()| io::stdout().flush()),
+            Stream::Stdout => io::stdout()
+                .write_all(&self.buffer)
+                .and_then(|()| io::stdout().flush()),
             Stream::Stderr => io::stderr().write_all(&self.buffer),
         };
         self.buffer.clear();

@@ -40,7 +40,10 @@ pub struct TextWriter {
 
 impl TextWriter {
     pub fn new(options: TextOptions) -> TextWriter {
-        TextWriter { options, clock: Clock::local() }
+        TextWriter {
+            options,
+            clock: Clock::local(),
+        }
     }
 
     /// Appends the packet's line, and its payload where that was asked for.
@@ -75,7 +78,12 @@ impl TextWriter {
             out.extend_from_slice(format!(" [stopped in {stop}]").as_bytes());
         }
         out.push(b'\n');
-        hexdump::write(out, view.frame.data, self.options.payload, self.options.show_secrets);
+        hexdump::write(
+            out,
+            view.frame.data,
+            self.options.payload,
+            self.options.show_secrets,
+        );
         true
     }
 
@@ -178,7 +186,12 @@ fn here(out: &mut Vec<u8>, view: &PacketView<'_>) {
             }
         }
     } else {
-        push_escaped(out, tun_name(view.frame).unwrap_or(&view.interface.name).as_bytes());
+        push_escaped(
+            out,
+            tun_name(view.frame)
+                .unwrap_or(&view.interface.name)
+                .as_bytes(),
+        );
     }
 }
 

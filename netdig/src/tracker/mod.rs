@@ -258,7 +258,12 @@ impl Tracker {
                 }
             }
             FdChange::Close { num } => self.tables.get_mut(pid, tid).close(*num),
-            FdChange::CloseRange { first, last, cloexec_only, unshare } => {
+            FdChange::CloseRange {
+                first,
+                last,
+                cloexec_only,
+                unshare,
+            } => {
                 if *unshare {
                     self.tables.unshare(pid, tid);
                 }

@@ -234,7 +234,8 @@ fn close_range_closes_or_marks() {
         FdChange::CloseRange {
             first: 4,
             last: 5,
-            cloexec_only: false, unshare: false,
+            cloexec_only: false,
+            unshare: false,
         },
     );
     assert_eq!(story.open_fds(7), [3, 6, 7, 8]);
@@ -243,7 +244,8 @@ fn close_range_closes_or_marks() {
         FdChange::CloseRange {
             first: 7,
             last: u32::MAX,
-            cloexec_only: true, unshare: false,
+            cloexec_only: true,
+            unshare: false,
         },
     );
     story.fd(7, FdChange::CloseOnExec { num: 8, on: false });
@@ -255,7 +257,8 @@ fn close_range_closes_or_marks() {
         FdChange::CloseRange {
             first: 0,
             last: u32::MAX,
-            cloexec_only: false, unshare: false,
+            cloexec_only: false,
+            unshare: false,
         },
     );
     assert!(story.open_fds(7).is_empty());

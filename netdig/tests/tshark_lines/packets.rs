@@ -144,7 +144,11 @@ pub fn flows() -> Vec<Vec<u8>> {
             0x12 => false,
             _ => random(2) == 0,
         };
-        packets.push(if forth { segment.forth() } else { segment.back() });
+        packets.push(if forth {
+            segment.forth()
+        } else {
+            segment.back()
+        });
     }
     packets
 }

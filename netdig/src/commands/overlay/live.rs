@@ -63,16 +63,15 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
 
 /// Divides the names of `-i` into links, which it returns, and tuns, which go
 /// into the selection.
-fn choose<'a>(
-    args: &'a OverlayArgs,
-    tracker: &Tracker,
-    selection: &mut Selection,
-) -> Vec<&'a str> {
+fn choose<'a>(args: &'a OverlayArgs, tracker: &Tracker, selection: &mut Selection) -> Vec<&'a str> {
     let tuns = tracker.tun_fds();
     let mut links = Vec::new();
     let mut all = args.iface.is_empty();
     for name in &args.iface {
-        let holders = tuns.iter().filter(|tun| tun.interface == *name).map(|tun| tun.pid);
+        let holders = tuns
+            .iter()
+            .filter(|tun| tun.interface == *name)
+            .map(|tun| tun.pid);
         let holders: Vec<u32> = holders.collect();
         if name == ALL_TUNS {
             all = true;
@@ -207,7 +206,12 @@ impl Watched {
                 count += 1;
                 let packet_type = Some(seen.packet_type);
                 let interfaces = std::slice::from_ref(&interface);
-                engine.observe(index + 1, interfaces, &Observation::Frame(seen.frame), packet_type)?;
+                engine.observe(
+                    index + 1,
+                    interfaces,
+                    &Observation::Frame(seen.frame),
+                    packet_type,
+                )?;
             }
         }
         Ok(count)

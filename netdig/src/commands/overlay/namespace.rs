@@ -39,11 +39,17 @@ impl Namespace {
                 path.display()
             )
         })?;
-        let inode = file.metadata().with_context(|| format!("--netns {text}"))?.ino();
+        let inode = file
+            .metadata()
+            .with_context(|| format!("--netns {text}"))?
+            .ino();
         if !is_network_namespace(&file) {
             bail!("--netns {text}: {} is no network namespace", path.display());
         }
-        Ok(Namespace { file, inode: inode as u32 })
+        Ok(Namespace {
+            file,
+            inode: inode as u32,
+        })
     }
 
     pub fn as_fd(&self) -> BorrowedFd<'_> {

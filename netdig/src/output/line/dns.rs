@@ -20,8 +20,9 @@ const RCODES: [&str; 12] = [
 ];
 
 /// Records whose data tshark shows; of others it shows the type alone.
-const WITH_DATA: [&str; 9] =
-    ["A", "AAAA", "CNAME", "NS", "PTR", "MX", "SRV", "SOA", "HINFO"];
+const WITH_DATA: [&str; 9] = [
+    "A", "AAAA", "CNAME", "NS", "PTR", "MX", "SRV", "SOA", "HINFO",
+];
 
 pub(super) fn write(line: Line<'_, '_, '_>, dns: &Dns<'_>) {
     let packet = line.packet;
@@ -116,7 +117,12 @@ fn push_record(out: &mut Vec<u8>, record: &Record, is_multicast: bool) {
         // Order, preference and flags, of what is six words long.
         for word in record.data.splitn(4, |byte| *byte == b' ').take(3) {
             out.push(b' ');
-            push_escaped(out, word.strip_prefix(b"\"").and_then(|word| word.strip_suffix(b"\"")).unwrap_or(word));
+            push_escaped(
+                out,
+                word.strip_prefix(b"\"")
+                    .and_then(|word| word.strip_suffix(b"\""))
+                    .unwrap_or(word),
+            );
         }
     }
 }

@@ -8,15 +8,25 @@ pub enum ProbeError {
     Btf(crate::btf::BtfError),
     #[error("cannot read the kernel's type information: {0}")]
     KernelBtf(String),
-    #[error("the embedded BPF object lacks `{0}`: this build is broken, rebuild with scripts/build-ebpf")]
+    #[error(
+        "the embedded BPF object lacks `{0}`: this build is broken, rebuild with scripts/build-ebpf"
+    )]
     Object(String),
     #[error("the kernel refused {what}: {why}; {}", advice(*.errno))]
-    Refused { what: String, why: String, errno: Option<i32> },
+    Refused {
+        what: String,
+        why: String,
+        errno: Option<i32>,
+    },
 }
 
 impl ProbeError {
     pub(super) fn refused(what: &str, error: &(dyn Error + 'static)) -> ProbeError {
-        ProbeError::Refused { what: what.to_owned(), why: chain(error), errno: errno(error) }
+        ProbeError::Refused {
+            what: what.to_owned(),
+            why: chain(error),
+            errno: errno(error),
+        }
     }
 
     pub(super) fn map(error: aya::maps::MapError) -> ProbeError {
@@ -65,7 +75,12 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     let mut current = Some(error);
     while let Some(error) = current {
         let part = error.to_string();
-        let part = part.split("Verifier output:").next().unwrap_or_default().trim().to_owned();
+        let part = part
+            .split("Verifier output:")
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         if !text.contains(&part) {
             if !text.is_empty() {
                 text.push_str(": ");

@@ -76,24 +76,37 @@ fn prepare(mut ebpf: Ebpf, btf: aya::Btf, tun_known: bool) -> Result<Loaded, Pro
             .load(tracepoint, &btf)
             .map_err(|e| refused_program(name, &e))?;
     }
-    let map = ebpf.take_map("CHAIN").ok_or_else(|| ProbeError::Object("CHAIN".to_owned()))?;
+    let map = ebpf
+        .take_map("CHAIN")
+        .ok_or_else(|| ProbeError::Object("CHAIN".to_owned()))?;
     let mut array = ProgramArray::try_from(map).map_err(ProbeError::map)?;
     for (name, slot) in CHAINED {
         let program = program(&mut ebpf, name)?;
-        program.load("sys_exit", &btf).map_err(|e| refused_program(name, &e))?;
+        program
+            .load("sys_exit", &btf)
+            .map_err(|e| refused_program(name, &e))?;
         let fd = program.fd().map_err(|e| refused_program(name, &e))?;
-        array.set(*slot, fd, 0).map_err(|e| refused_program(name, &e))?;
+        array
+            .set(*slot, fd, 0)
+            .map_err(|e| refused_program(name, &e))?;
     }
-    Ok(Loaded { ebpf, btf, tun_known, _chain: array })
+    Ok(Loaded {
+        ebpf,
+        btf,
+        tun_known,
+        _chain: array,
+    })
 }
 
 impl Loaded {
     /// Attaches every program: events arrive from here on.
     pub fn attach(&mut self) -> Result<(), ProbeError> {
         for (name, tracepoint) in ATTACHED {
-            program(&mut self.ebpf, name)?.attach().map_err(|e: ProgramError| {
-                ProbeError::refused(&format!("attaching to {tracepoint}"), &e)
-            })?;
+            program(&mut self.ebpf, name)?
+                .attach()
+                .map_err(|e: ProgramError| {
+                    ProbeError::refused(&format!("attaching to {tracepoint}"), &e)
+                })?;
         }
         Ok(())
     }
@@ -121,7 +134,9 @@ impl Loaded {
 
     /// Takes a map out, to be used by itself.
     pub fn take(&mut self, name: &str) -> Result<aya::maps::Map, ProbeError> {
-        self.ebpf.take_map(name).ok_or_else(|| ProbeError::Object(name.to_owned()))
+        self.ebpf
+            .take_map(name)
+            .ok_or_else(|| ProbeError::Object(name.to_owned()))
     }
 
     fn fill_filters(&mut self, options: &ProbeOptions) -> Result<(), ProbeError> {
@@ -142,7 +157,10 @@ impl Loaded {
         name: &str,
         keys: impl Iterator<Item = K>,
     ) -> Result<(), ProbeError> {
-        let map = self.ebpf.map_mut(name).ok_or_else(|| ProbeError::Object(name.to_owned()))?;
+        let map = self
+            .ebpf
+            .map_mut(name)
+            .ok_or_else(|| ProbeError::Object(name.to_owned()))?;
         let mut set: HashMap<_, K, u8> = HashMap::try_from(map).map_err(ProbeError::map)?;
         for key in keys {
             set.insert(key, 1, 0).map_err(ProbeError::map)?;
@@ -175,7 +193,10 @@ fn config(options: &ProbeOptions, layout: &offsets::Layout) -> Config {
         offsets: layout.offsets,
         self_pid: std::process::id(),
         compat_mask: layout.compat_mask,
-        classes: options.classes.iter().fold(0, |bits, class| bits | 1 << class),
+        classes: options
+            .classes
+            .iter()
+            .fold(0, |bits, class| bits | 1 << class),
         filters: options.filters(),
         snap,
         tun_known: layout.tun_known.into(),

@@ -8,7 +8,7 @@ mod translate;
 use std::time::{Duration, Instant};
 
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
-use netdig_ebpf::{LOSS_SLOTS, filter, lost, loss};
+use netdig_ebpf::{LOSS_SLOTS, filter, loss, lost};
 
 use crate::observation::{Interface, Loss, LossCause, Observation, UnixNanos};
 pub use error::ProbeError;
@@ -19,8 +19,9 @@ use translate::Translator;
 const LOSS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Names of what was lost, by the counters' major index.
-const LOST_KINDS: [&str; lost::KINDS as usize] =
-    ["tun", "udp", "socket", "file", "fd", "process", "path", "call"];
+const LOST_KINDS: [&str; lost::KINDS as usize] = [
+    "tun", "udp", "socket", "file", "fd", "process", "path", "call",
+];
 
 /// What the probe is asked to watch.
 #[derive(Debug, Clone)]
@@ -74,7 +75,10 @@ impl ProbeOptions {
             (self.netns.is_empty(), filter::NETNS),
         ]
         .into_iter()
-        .fold(0, |bits, (empty, bit)| if empty { bits } else { bits | bit })
+        .fold(
+            0,
+            |bits, (empty, bit)| if empty { bits } else { bits | bit },
+        )
     }
 }
 
@@ -231,7 +235,10 @@ fn cause(index: u32) -> Option<LossCause> {
 }
 
 fn clock(id: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a valid place to write to; these clocks always exist.
     unsafe { libc::clock_gettime(id, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64

@@ -49,7 +49,9 @@ const MEMBERS: &[Member] = &[
 
 /// Members of kernels with IPv6; without them IPv6 sockets do not exist.
 const IPV6_MEMBERS: &[Member] = &[
-    ("sock", "__sk_common.skc_v6_rcv_saddr", |o| &mut o.sk_v6_rcv_saddr),
+    ("sock", "__sk_common.skc_v6_rcv_saddr", |o| {
+        &mut o.sk_v6_rcv_saddr
+    }),
     ("sock", "__sk_common.skc_v6_daddr", |o| &mut o.sk_v6_daddr),
 ];
 
@@ -110,7 +112,12 @@ pub fn resolve() -> Result<Layout, BtfError> {
         };
     }
     let tun_known = fill(&btf, TUN_MEMBERS, &mut offsets).is_ok();
-    Ok(Layout { offsets, compat_mask: COMPAT.1, tun_known, tun_builtin })
+    Ok(Layout {
+        offsets,
+        compat_mask: COMPAT.1,
+        tun_known,
+        tun_builtin,
+    })
 }
 
 fn fill(btf: &Btf, members: &[Member], offsets: &mut Offsets) -> Result<(), BtfError> {

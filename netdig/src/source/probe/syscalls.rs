@@ -97,6 +97,10 @@ mod tests {
         let count = numbers.len();
         numbers.dedup();
         assert_eq!(numbers.len(), count);
-        assert!(numbers.iter().all(|&n| (0..SYSCALL_TABLE as i64).contains(&n)));
+        assert!(
+            numbers
+                .iter()
+                .all(|&n| (0..SYSCALL_TABLE as i64).contains(&n))
+        );
     }
 }

@@ -5,6 +5,8 @@ use std::{
 };
 
 use decoders::{Encap, LinkType, Ports};
+use rustc_hash::FxHashMap;
+
 use netdig_ebpf::{Address, Descriptor, PATH_MAX, Record, call, class, flag, kind};
 
 use crate::observation::{
@@ -17,6 +19,8 @@ const IFF_NO_PI: u32 = 0x1000;
 const IFF_VNET_HDR: u32 = 0x4000;
 /// `struct tun_pi`: flags and protocol before each packet, unless IFF_NO_PI.
 const PACKET_INFO: usize = 4;
+/// Inner destinations whose peer is remembered at most.
+const MAX_LEARNED: usize = 4096;
 const CLOSE_RANGE_UNSHARE: i32 = 2;
 const CLOSE_RANGE_CLOEXEC: i32 = 4;
 
@@ -32,6 +36,9 @@ pub struct Translator {
     last: Option<(Key, u32)>,
     keys: Vec<Key>,
     names: Vec<([u8; 16], Arc<str>)>,
+    /// Peer that each inner destination was last sent to; kept until senders are
+    /// seen on the wire.
+    sent_to: FxHashMap<IpAddr, SocketAddr>,
     /// Whether a receive was seen whose sender the call did not tell.
     pub source_unknown: bool,
 }
@@ -39,10 +46,19 @@ pub struct Translator {
 /// What one interface of the capture stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
-    Tun { name: [u8; 16], tap: bool },
+    Tun {
+        name: [u8; 16],
+        tap: bool,
+    },
     /// A tun descriptor whose device is not known.
-    Descriptor { pid: u32, fd: i32 },
-    Port { port: u16, link: LinkType },
+    Descriptor {
+        pid: u32,
+        fd: i32,
+    },
+    Port {
+        port: u16,
+        link: LinkType,
+    },
 }
 
 impl Translator {
@@ -56,6 +72,7 @@ impl Translator {
             last: None,
             keys: Vec::new(),
             names: Vec::new(),
+            sent_to: FxHashMap::default(),
             source_unknown: false,
         }
     }
@@ -106,10 +123,20 @@ impl Translator {
             _ => Via::TunWrite,
         };
         let key = match fd.local.bytes[0] {
-            0 => Key::Descriptor { pid: record.header.pid, fd: fd.num },
-            _ => Key::Tun { name: fd.local.bytes, tap },
+            0 => Key::Descriptor {
+                pid: record.header.pid,
+                fd: fd.num,
+            },
+            _ => Key::Tun {
+                name: fd.local.bytes,
+                tap,
+            },
         };
-        let link = if tap { LinkType::Ethernet } else { LinkType::RawIp };
+        let link = if tap {
+            LinkType::Ethernet
+        } else {
+            LinkType::RawIp
+        };
         let orig_len = (record.arg0 as u32).saturating_sub(before as u32);
         let interface = self.interface(key, link);
         let frame = self.frame(record, via, link, interface, &payload[before..], orig_len);
@@ -119,11 +146,17 @@ impl Translator {
     fn datagram<'a>(&mut self, record: &'a Record, payload: &'a [u8]) -> Option<Observation<'a>> {
         let write = record.header.flags & flag::WRITE != 0;
         let local = record.fd.local.port;
-        let expected =
-            self.ports.get(local).or_else(|| self.ports.get(record.fd.remote.port));
+        let expected = self
+            .ports
+            .get(local)
+            .or_else(|| self.ports.get(record.fd.remote.port));
         let (encap, link, before) = inside(expected, payload, record.arg0 as usize)?;
-        if !write && record.fd.remote.family == 0 {
+        let mut peer = socket_address(&record.fd.remote);
+        if !write && peer.is_none() {
             self.source_unknown = true;
+        }
+        if !self.source_unknown || peer.is_none() {
+            peer = self.learn_peer(write, payload, peer);
         }
         let key = Key::Port { port: local, link };
         let interface = self.interface(key, link);
@@ -131,8 +164,30 @@ impl Translator {
         let orig_len = (record.arg0 as u32).saturating_sub(before as u32);
         let mut frame = self.frame(record, via, link, interface, &payload[before..], orig_len);
         frame.encap = encap;
-        frame.peer = socket_address(&record.fd.remote);
+        frame.peer = peer;
         Some(Observation::Frame(frame))
+    }
+
+    /// Until the wire program is attached, which takes a first receive without a
+    /// sender, the sender is the peer that packets for the inner source go to.
+    fn learn_peer(
+        &mut self,
+        write: bool,
+        payload: &[u8],
+        peer: Option<SocketAddr>,
+    ) -> Option<SocketAddr> {
+        let (source, destination) = match payload.first().map(|first| first >> 4) {
+            Some(4) => (ipv4_at(payload, 12)?, ipv4_at(payload, 16)?),
+            Some(6) => (ipv6_at(payload, 8)?, ipv6_at(payload, 24)?),
+            _ => return peer,
+        };
+        if let (true, Some(peer)) = (write, peer) {
+            if self.sent_to.len() >= MAX_LEARNED {
+                self.sent_to.clear();
+            }
+            self.sent_to.insert(destination, peer);
+        }
+        peer.or_else(|| self.sent_to.get(&source).copied().filter(|_| !write))
     }
 
     #[inline]
@@ -233,12 +288,22 @@ impl Translator {
             class::REGULAR => FdKind::Regular,
             class::DIRECTORY => FdKind::Directory,
             class::PIPE => FdKind::Pipe,
-            class::CHAR => FdKind::Char { major: fd.rdev >> 20, minor: fd.rdev & 0xf_ffff },
-            class::BLOCK => FdKind::Block { major: fd.rdev >> 20, minor: fd.rdev & 0xf_ffff },
+            class::CHAR => FdKind::Char {
+                major: fd.rdev >> 20,
+                minor: fd.rdev & 0xf_ffff,
+            },
+            class::BLOCK => FdKind::Block {
+                major: fd.rdev >> 20,
+                minor: fd.rdev & 0xf_ffff,
+            },
             class::ANON => FdKind::AnonInode,
             _ => FdKind::Unknown,
         };
-        FdView { num: fd.num, kind, inode: fd.inode }
+        FdView {
+            num: fd.num,
+            kind,
+            inode: fd.inode,
+        }
     }
 
     fn fd_event<'a>(&mut self, record: &Record, payload: &[u8]) -> Option<Observation<'a>> {
@@ -249,9 +314,14 @@ impl Translator {
                 origin: origin(record, payload),
                 cloexec: record.header.flags & flag::CLOEXEC != 0,
             },
-            kind::FD_UPDATE => FdChange::Updated { fd: self.view(&record.fd) },
+            kind::FD_UPDATE => FdChange::Updated {
+                fd: self.view(&record.fd),
+            },
             kind::FD_CLOSE => FdChange::Close { num },
-            kind::FD_CLOEXEC => FdChange::CloseOnExec { num, on: record.arg0 == 1 },
+            kind::FD_CLOEXEC => FdChange::CloseOnExec {
+                num,
+                on: record.arg0 == 1,
+            },
             kind::UNSHARED => FdChange::Unshared,
             // The flags travel in the descriptor's number.
             _ => FdChange::CloseRange {
@@ -261,7 +331,11 @@ impl Translator {
                 unshare: num & CLOSE_RANGE_UNSHARE != 0,
             },
         };
-        Some(Observation::Fd(FdEvent { ts_ns: self.unix(record), actor: actor(record), change }))
+        Some(Observation::Fd(FdEvent {
+            ts_ns: self.unix(record),
+            actor: actor(record),
+            change,
+        }))
     }
 
     fn file_event<'a>(&mut self, record: &Record, payload: &[u8]) -> Option<Observation<'a>> {
@@ -273,14 +347,21 @@ impl Translator {
                 from_dirfd: record.arg0 as i32,
                 to_dirfd: record.arg1 as i32,
             },
-            call::UNLINK | call::UNLINKAT => {
-                FileOp::Unlink { path: first(), dirfd: record.arg0 as i32 }
-            }
-            call::TRUNCATE => FileOp::Truncate { path: first(), len: record.arg0 as i64 },
-            call::FTRUNCATE => {
-                FileOp::Ftruncate { fd: self.view(&record.fd), len: record.arg0 as i64 }
-            }
-            call::FSYNC => FileOp::Fsync { fd: self.view(&record.fd) },
+            call::UNLINK | call::UNLINKAT => FileOp::Unlink {
+                path: first(),
+                dirfd: record.arg0 as i32,
+            },
+            call::TRUNCATE => FileOp::Truncate {
+                path: first(),
+                len: record.arg0 as i64,
+            },
+            call::FTRUNCATE => FileOp::Ftruncate {
+                fd: self.view(&record.fd),
+                len: record.arg0 as i64,
+            },
+            call::FSYNC => FileOp::Fsync {
+                fd: self.view(&record.fd),
+            },
             _ => return None,
         };
         Some(Observation::File(FileEvent {
@@ -339,7 +420,11 @@ fn split(bytes: &[u8]) -> Option<(&Record, &[u8])> {
 }
 
 fn actor(record: &Record) -> Actor {
-    Actor { pid: record.header.pid, tid: record.header.tid, comm: record.header.comm }
+    Actor {
+        pid: record.header.pid,
+        tid: record.header.tid,
+        comm: record.header.comm,
+    }
 }
 
 /// Bytes that a tun puts before each packet.
@@ -347,8 +432,16 @@ fn tun_prefix(fd: &Descriptor, known: bool) -> usize {
     if !known || fd.tun_flags == 0 {
         return 0;
     }
-    let info = if fd.tun_flags & IFF_NO_PI == 0 { PACKET_INFO } else { 0 };
-    let vnet = if fd.tun_flags & IFF_VNET_HDR != 0 { fd.vnet_hdr_len as usize } else { 0 };
+    let info = if fd.tun_flags & IFF_NO_PI == 0 {
+        PACKET_INFO
+    } else {
+        0
+    };
+    let vnet = if fd.tun_flags & IFF_VNET_HDR != 0 {
+        fd.vnet_hdr_len as usize
+    } else {
+        0
+    };
     info + vnet
 }
 
@@ -378,6 +471,16 @@ fn inside(
     }
 }
 
+fn ipv4_at(bytes: &[u8], at: usize) -> Option<IpAddr> {
+    let bytes: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(IpAddr::from(bytes))
+}
+
+fn ipv6_at(bytes: &[u8], at: usize) -> Option<IpAddr> {
+    let bytes: [u8; 16] = bytes.get(at..at + 16)?.try_into().ok()?;
+    Some(IpAddr::from(bytes))
+}
+
 /// Whether a datagram of `length` bytes is one bare IP packet.
 fn bare_ip(payload: &[u8], length: usize) -> bool {
     match payload.first().map(|first| first >> 4) {
@@ -394,18 +497,21 @@ fn bare_ip(payload: &[u8], length: usize) -> bool {
 fn origin(record: &Record, payload: &[u8]) -> FdOrigin {
     let first = record.arg0 as i32;
     match record.header.call as u8 {
-        call::OPEN | call::OPENAT | call::OPENAT2 | call::CREAT => {
-            FdOrigin::Open { path: string(payload, 0), dirfd: first, flags: record.arg1 }
-        }
+        call::OPEN | call::OPENAT | call::OPENAT2 | call::CREAT => FdOrigin::Open {
+            path: string(payload, 0),
+            dirfd: first,
+            flags: record.arg1,
+        },
         call::SOCKET => FdOrigin::Socket,
         call::ACCEPT => FdOrigin::Accept { listener: first },
         call::DUP | call::DUP2 | call::DUP3 | call::FCNTL => FdOrigin::Dup { from: first },
         call::PIPE | call::PIPE2 => FdOrigin::Pipe,
         call::SOCKETPAIR => FdOrigin::SocketPair,
         call::RECVMSG => FdOrigin::ScmRights { socket: first },
-        call::PIDFD_GETFD => {
-            FdOrigin::PidfdGetfd { pidfd: first, target_fd: record.arg1 as i32 }
-        }
+        call::PIDFD_GETFD => FdOrigin::PidfdGetfd {
+            pidfd: first,
+            target_fd: record.arg1 as i32,
+        },
         _ => FdOrigin::Other,
     }
 }
