@@ -356,7 +356,7 @@ pub struct Config {
     /// 1: `bpf_rdonly_cast` may be used.
     pub cast: u32,
 }
-const _: () = assert!(size_of::<Config>() % 4 == 0 && align_of::<Config>() == 4);
+const _: () = assert!(align_of::<Config>() == 4);
 
 /// Which filters are on; each set is a hash map of its own.
 pub mod filter {

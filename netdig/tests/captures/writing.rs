@@ -79,19 +79,19 @@ fn all_fd_kinds() -> Vec<FdKind> {
     );
     vec![
         FdKind::Tun {
-            interface: "flannel0".to_owned(),
+            interface: "flannel0".into(),
             tap: false,
             packet_info: true,
             vnet_header: 12,
         },
         FdKind::Tun {
-            interface: String::new(),
+            interface: "".into(),
             tap: true,
             packet_info: false,
             vnet_header: 0,
         },
         FdKind::Tun {
-            interface: "a b\n=c".to_owned(),
+            interface: "a b\n=c".into(),
             tap: true,
             packet_info: false,
             vnet_header: 0,
