@@ -126,6 +126,11 @@ impl<'p, 'a> Cursor<'p, 'a> {
         next
     }
 
+    /// Goes past bytes that belong to no layer.
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.at = (self.at + len).min(self.end);
+    }
+
     /// Lets the layer at the cursor end `len` bytes from here, if the layer
     /// around holds as many; otherwise notes that and keeps to the latter.
     #[inline]

@@ -312,13 +312,19 @@ impl<'a> Ip<'a> {
         }
     }
 
-    /// Length of the whole IP packet in bytes, header included.
+    /// Length of the whole IP packet in bytes, header included: what the header
+    /// says, or as far as the frame reaches where it leaves that open.
     pub fn len(&self) -> usize {
-        let span = match self {
-            Ip::V4(ip) => ip.span,
-            Ip::V6(ip, _) => ip.span,
+        let (declared, span) = match self {
+            Ip::V4(ip) => (usize::from(ip.total_length()), ip.span),
+            Ip::V6(ip, _) if ip.payload_length() == 0 => (0, ip.span),
+            Ip::V6(ip, _) => (ip.header_len() + usize::from(ip.payload_length()), ip.span),
         };
-        (span.end - span.start) as usize
+        if declared != 0 {
+            declared
+        } else {
+            (span.end - span.start) as usize
+        }
     }
 
     /// Whether not even a header is there; it never is.
@@ -580,5 +586,16 @@ impl<'a> Packet<'a> {
             source_port: ports.map(|ports| ports.0),
             destination_port: ports.map(|ports| ports.1),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decoding writes a layer for every header: a larger one would be felt.
+    #[test]
+    fn a_layer_stays_small() {
+        assert!(size_of::<Layer<'_>>() <= 32, "{}", size_of::<Layer<'_>>());
     }
 }

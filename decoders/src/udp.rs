@@ -91,7 +91,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
         return encap.into();
     }
     if dns::is_port(source) || dns::is_port(destination) {
-        return dns::decode(cursor, 0);
+        return dns::decode(cursor);
     }
     Next::Done
 }

@@ -17,7 +17,12 @@ fn main() {
     let mut out = Vec::with_capacity(4096);
 
     measure("decode", |_| {
-        black_box(&decode(LinkType::RawIp, black_box(&data), data.len(), &ports));
+        black_box(&decode(
+            LinkType::RawIp,
+            black_box(&data),
+            data.len(),
+            &ports,
+        ));
     });
     measure("decode, flow (one)", |_| {
         let packet = decode(LinkType::RawIp, black_box(&data), data.len(), &ports);
@@ -28,7 +33,10 @@ fn main() {
         let packet = decode(LinkType::RawIp, data, data.len(), &ports);
         black_box(flows.observe(&packet));
     });
-    for (name, data) in [("decode, flow, line of a SYN", &syn), ("decode, flow, line of data", &data)] {
+    for (name, data) in [
+        ("decode, flow, line of a SYN", &syn),
+        ("decode, flow, line of data", &data),
+    ] {
         measure(name, |_| {
             let packet = decode(LinkType::RawIp, black_box(data), data.len(), &ports);
             let relative = flows.observe(&packet);
@@ -53,8 +61,25 @@ fn measure(name: &str, mut call: impl FnMut(u32)) {
 
 fn packet(port: u16, flags: u8) -> Vec<u8> {
     let mut packet = vec![0x45, 0, 0, 60, 0, 1, 0, 0, 64, 6, 0, 0];
-    packet.extend([192, 168, 69, 0, 192, 168, 13, 2, (port >> 8) as u8, port as u8, 0, 80]);
-    packet.extend([0xd8, 6, 0xcd, 0x22, 0, 0, 0, 0, 0xa0, flags, 0x68, 0xaf, 0, 0, 0, 0]);
-    packet.extend([2, 4, 0x22, 0xe5, 4, 2, 8, 10, 0, 0x58, 0x19, 0x6d, 0, 0, 0, 0, 1, 3, 3, 7]);
+    packet.extend([
+        192,
+        168,
+        69,
+        0,
+        192,
+        168,
+        13,
+        2,
+        (port >> 8) as u8,
+        port as u8,
+        0,
+        80,
+    ]);
+    packet.extend([
+        0xd8, 6, 0xcd, 0x22, 0, 0, 0, 0, 0xa0, flags, 0x68, 0xaf, 0, 0, 0, 0,
+    ]);
+    packet.extend([
+        2, 4, 0x22, 0xe5, 4, 2, 8, 10, 0, 0x58, 0x19, 0x6d, 0, 0, 0, 0, 1, 3, 3, 7,
+    ]);
     packet
 }

@@ -44,7 +44,10 @@ struct Direction {
     scale: Scale,
 }
 
-const FRESH: Direction = Direction { base: None, scale: Scale::Unknown };
+const FRESH: Direction = Direction {
+    base: None,
+    scale: Scale::Unknown,
+};
 
 /// Both ends of a flow, the lesser first, so that both directions find it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

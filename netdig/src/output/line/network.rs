@@ -65,7 +65,9 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
         (Reason::IpProtocol(ESP), _) if rest.len() >= 4 => {
             let out = line.protocol(b"ESP");
             out.extend_from_slice(b"ESP (SPI=0x");
-            rest[..4].iter().for_each(|byte| push_hex(out, u64::from(*byte), 2));
+            rest[..4]
+                .iter()
+                .for_each(|byte| push_hex(out, u64::from(*byte), 2));
             out.push(b')');
         }
         (Reason::IpProtocol(number), _) => write_protocol(line, number, ip.version(), version),
@@ -77,6 +79,16 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
         }
         (Reason::Cut { .. } | Reason::TooShort { .. }, "tcp" | "udp") if rest.len() >= 4 => {
             write_ports_alone(line, stop, rest);
+        }
+        (Reason::LengthTooSmall { declared, minimum }, "tcp") if rest.len() >= 4 => {
+            let out = line.protocol(b"TCP");
+            let word = |at: usize| u16::from_be_bytes([rest[at], rest[at + 1]]);
+            push_ports(out, word(0), word(2));
+            // Writing to memory does not fail.
+            drop(write!(
+                out,
+                ", bogus TCP header length ({declared}, must be at least {minimum})"
+            ));
         }
         _ => {
             let column: &[u8] = match packet.layers.last() {
@@ -231,8 +243,11 @@ fn write_arp(line: Line<'_, '_, '_>, arp: &Arp<'_>) {
 fn push_gratuitous(out: &mut Vec<u8>, arp: &Arp<'_>, sender: IpAddr) {
     let is_request = arp.operation() == 1;
     let is_announcement = is_request && is_unknown(arp.target_hardware());
-    let before: &[u8] =
-        if is_announcement { b"ARP Announcement for " } else { b"Gratuitous ARP for " };
+    let before: &[u8] = if is_announcement {
+        b"ARP Announcement for "
+    } else {
+        b"Gratuitous ARP for "
+    };
     let after: &[u8] = match (is_announcement, is_request) {
         (true, _) => b"",
         (_, true) => b" (Request)",
