@@ -1,6 +1,8 @@
 //! The place in a frame that decoding has reached.
 
-use crate::packet::{Layer, MAX_ENCAPSULATIONS, Packet, Reason, Span, Stop};
+use crate::layer::{Layer, Span};
+use crate::packet::{MAX_ENCAPSULATIONS, Packet};
+use crate::stop::{Reason, Stop};
 use crate::{Encap, LinkType};
 
 /// What to decode at the cursor.

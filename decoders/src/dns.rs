@@ -4,7 +4,7 @@
 mod kind;
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Span};
+use crate::layer::{Layer, Span};
 use hickory_proto::op::Query;
 use hickory_proto::rr::rdata::svcb::SVCB;
 use hickory_proto::rr::{Name, RData, Record as ProtoRecord, RecordType};

@@ -2,7 +2,8 @@
 //! any header of the tunnel's own (flannel's `backend/udp/proxy_amd64.c`).
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 
 /// Where a bare IPv4 packet is the payload of a UDP datagram; it has no bytes
 /// of its own.

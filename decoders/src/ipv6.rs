@@ -2,7 +2,9 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::ip;
-use crate::packet::{FragmentInfo, Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::packet::FragmentInfo;
+use crate::stop::Reason;
 use core::net::Ipv6Addr;
 use etherparse::Ipv6HeaderSlice;
 use etherparse::err::ipv6::{HeaderError, HeaderSliceError};

@@ -3,7 +3,8 @@
 use crate::cursor::{Cursor, Next};
 use crate::dns;
 use crate::encap::{Encap, Ports};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 use crate::{flannel_udp, geneve, vxlan};
 use etherparse::UdpHeaderSlice;
 
