@@ -21,7 +21,9 @@ impl Drop for Capture {
 }
 
 fn main() {
-    let megabytes = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(512);
+    let megabytes = std::env::args()
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(512);
     let path = std::env::temp_dir().join(format!("netdig-bench-{}.pcap", std::process::id()));
     let capture = Capture(path);
     let packets = write_capture(&capture.0, megabytes * 1_000_000).expect("the capture is made");
@@ -33,9 +35,21 @@ fn main() {
     let json = time(&[netdig, "overlay", "-r", file, "--format", "json"], 1);
     let dump = time(&["tcpdump", "-nn", "-r", file], ROUNDS);
     let flannel = ["-d", "udp.port==8285,ip"];
-    let stat = [&["tshark", "-r", file][..], &flannel, &["-q", "-z", "io,stat,0"]].concat();
+    let stat = [
+        &["tshark", "-r", file][..],
+        &flannel,
+        &["-q", "-z", "io,stat,0"],
+    ]
+    .concat();
     let stat = time(&stat, 1);
-    let fields = ["ip.src", "ip.dst", "tcp.srcport", "tcp.dstport", "tcp.seq", "tcp.flags"];
+    let fields = [
+        "ip.src",
+        "ip.dst",
+        "tcp.srcport",
+        "tcp.dstport",
+        "tcp.seq",
+        "tcp.flags",
+    ];
     let fields = fields.iter().flat_map(|field| ["-e", field]);
     let mut command = vec!["tshark", "-n", "-r", file, "-T", "fields"];
     command.extend(flannel);
@@ -47,7 +61,10 @@ fn main() {
     ratio("text against tshark -T fields", &fields, &text, 20.0);
     ratio("text against tcpdump -nn", &dump, &text, 1.0);
     println!("text: {:.0} lines a second", packets as f64 / text.seconds);
-    println!("JSON: {:.0} objects a second", packets as f64 / json.seconds);
+    println!(
+        "JSON: {:.0} objects a second",
+        packets as f64 / json.seconds
+    );
 }
 
 struct Run {
@@ -55,7 +72,10 @@ struct Run {
 }
 
 fn ratio(what: &str, theirs: &Run, ours: &Run, goal: f64) {
-    println!("{what}: {:.1} times as fast (goal: {goal})", theirs.seconds / ours.seconds);
+    println!(
+        "{what}: {:.1} times as fast (goal: {goal})",
+        theirs.seconds / ours.seconds
+    );
 }
 
 /// Runs a command with its output thrown away, and prints its time and memory.
@@ -71,14 +91,21 @@ fn time(command: &[&str], rounds: usize) -> Run {
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", command[0]));
         let mut said = String::new();
-        let _ = child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+        let _ = child
+            .stderr
+            .take()
+            .map(|mut stderr| stderr.read_to_string(&mut said));
         let (status, peak_kib) = wait(&child);
         assert_eq!(status, 0, "{command:?}: {said}");
         least = least.min(start.elapsed().as_secs_f64());
         memory = memory.max(peak_kib);
     }
-    let shown = Path::new(command[0]).file_name().map(|name| name.to_string_lossy().into_owned());
-    let arguments = command[1..].iter().filter(|argument| !argument.contains("netdig-bench"));
+    let shown = Path::new(command[0])
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    let arguments = command[1..]
+        .iter()
+        .filter(|argument| !argument.contains("netdig-bench"));
     let arguments: Vec<&str> = arguments.copied().collect();
     println!(
         "{least:8.3} s {:6} MiB  {} {}",
@@ -137,7 +164,11 @@ fn write_capture(path: &Path, bytes: u64) -> std::io::Result<u64> {
 fn frame(flow: u32, data: bool, sequence: u32, payload: usize, id: u64) -> Vec<u8> {
     let (client, server) = ([192, 168, 69, 0], [192, 168, 13, 2]);
     let port = 30_000 + flow as u16;
-    let inner_ends = if data { (client, server) } else { (server, client) };
+    let inner_ends = if data {
+        (client, server)
+    } else {
+        (server, client)
+    };
     let ports = if data { (port, 80) } else { (80, port) };
     let mut tcp = Vec::with_capacity(32 + payload);
     tcp.extend(ports.0.to_be_bytes());
@@ -155,7 +186,11 @@ fn frame(flow: u32, data: bool, sequence: u32, payload: usize, id: u64) -> Vec<u
     udp.extend((8 + inner.len() as u16).to_be_bytes());
     udp.extend([0, 0]);
     udp.extend(inner);
-    let outer_ends = if data { ([10, 1, 1, 95], [10, 1, 1, 187]) } else { ([10, 1, 1, 187], [10, 1, 1, 95]) };
+    let outer_ends = if data {
+        ([10, 1, 1, 95], [10, 1, 1, 187])
+    } else {
+        ([10, 1, 1, 187], [10, 1, 1, 95])
+    };
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
     frame.extend(ipv4(outer_ends.0, outer_ends.1, 17, id as u16, &udp));
     frame
@@ -168,8 +203,10 @@ fn ipv4(source: [u8; 4], destination: [u8; 4], protocol: u8, id: u16, payload: &
     packet.extend([0x40, 0, 64, protocol, 0, 0]);
     packet.extend(source);
     packet.extend(destination);
-    let mut sum: u32 =
-        packet.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let mut sum: u32 = packet
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+        .sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -23,7 +23,10 @@ const SECONDS: u64 = 4;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if let Some(at) = arguments.iter().position(|argument| argument == "--generate") {
+    if let Some(at) = arguments
+        .iter()
+        .position(|argument| argument == "--generate")
+    {
         return generate(arguments[at + 1].parse().expect("a rate"));
     }
     println!("each packet is seen twice, read from the tun and sent on UDP; {SECONDS} s a line");
@@ -48,7 +51,12 @@ fn measure(rate: u64) {
     // Its input closed is the sign to begin.
     drop(generator.stdin.take());
     let mut told = String::new();
-    generator.stdout.take().expect("its output").read_to_string(&mut told).expect("its count");
+    generator
+        .stdout
+        .take()
+        .expect("its output")
+        .read_to_string(&mut told)
+        .expect("its count");
     generator.wait().expect("it ends");
     let summary = stop(netdig);
     std::fs::remove_dir_all(&folder).expect("the folder goes");
@@ -66,10 +74,24 @@ fn measure(rate: u64) {
     );
 }
 
+/// `RING_KIB` in the environment tries another ring size.
+fn ring_size() -> Vec<String> {
+    let size = std::env::var("RING_KIB").map(|kib| vec!["-B".to_owned(), kib]);
+    size.unwrap_or_default()
+}
+
 fn start_netdig(generator: &Child, ready: &PathBuf) -> Child {
     let _ = std::fs::remove_file(ready);
     let child = Command::new(env!("CARGO_BIN_EXE_netdig"))
-        .args(["overlay", "-q", "--format", "json", "--pid", &generator.id().to_string()])
+        .args([
+            "overlay",
+            "-q",
+            "--format",
+            "json",
+            "--pid",
+            &generator.id().to_string(),
+        ])
+        .args(ring_size())
         .arg("--ready-file")
         .arg(ready)
         .stdout(Stdio::piped())
@@ -83,20 +105,43 @@ fn start_netdig(generator: &Child, ready: &PathBuf) -> Child {
     child
 }
 
+/// Ends netdig; returns its summary, with `lost` being packets alone and not
+/// changes of state, which the rest of the machine makes.
 fn stop(mut netdig: Child) -> serde_json::Value {
     // SAFETY: a child that was not waited for yet.
     unsafe { libc::kill(netdig.id() as i32, libc::SIGINT) };
     let mut output = String::new();
-    netdig.stdout.take().expect("its output").read_to_string(&mut output).expect("its output");
+    netdig
+        .stdout
+        .take()
+        .expect("its output")
+        .read_to_string(&mut output)
+        .expect("its output");
     netdig.wait().expect("it ends");
-    let last = output.lines().last().expect("a summary");
-    serde_json::from_str(last).expect("an object")
+    let objects = output
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object"));
+    let objects: Vec<serde_json::Value> = objects.collect();
+    let packets = |object: &&serde_json::Value| {
+        object["kind"] == "loss" && (object["event_kind"] == "tun" || object["event_kind"] == "udp")
+    };
+    let lost = objects
+        .iter()
+        .filter(packets)
+        .filter_map(|object| object["count"].as_u64());
+    let mut summary = objects.last().expect("a summary").clone();
+    summary["lost"] = lost.sum::<u64>().into();
+    summary
 }
 
 /// The tunnel daemon: tells how many packets it forwarded, and in how long.
 fn generate(rate: u64) {
     // SAFETY: takes no pointer.
-    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "a namespace needs root");
+    assert_eq!(
+        unsafe { libc::unshare(libc::CLONE_NEWNET) },
+        0,
+        "a namespace needs root"
+    );
     let tun = open_tun(b"flannel0");
     // The underlay takes what it is given and drops it: nobody reads it.
     let _underlay = open_tun(b"under0");
@@ -107,13 +152,18 @@ fn generate(rate: u64) {
         "address add 192.0.2.1/24 dev under0",
         "link set under0 up",
     ] {
-        let done = Command::new("ip").args(command.split(' ')).status().expect("ip runs");
+        let done = Command::new("ip")
+            .args(command.split(' '))
+            .status()
+            .expect("ip runs");
         assert!(done.success(), "ip {command}");
     }
     let inner = UdpSocket::bind("10.244.0.1:0").expect("a socket");
     inner.connect("10.244.1.2:9").expect("a route");
     let outer = UdpSocket::bind("192.0.2.1:8285").expect("a socket");
-    std::io::stdin().read_to_end(&mut Vec::new()).expect("the sign");
+    std::io::stdin()
+        .read_to_end(&mut Vec::new())
+        .expect("the sign");
     let start = Instant::now();
     let mut made = 0;
     while start.elapsed() < Duration::from_secs(SECONDS) {
@@ -141,7 +191,9 @@ fn forward_batch(mut tun: &File, inner: &UdpSocket, outer: &UdpSocket) -> u64 {
     let mut forwarded = 0;
     for _ in 0..BATCH {
         let length = tun.read(&mut buffer).expect("read from the tun");
-        outer.send_to(&buffer[..length], "192.0.2.2:8285").expect("sent on UDP");
+        outer
+            .send_to(&buffer[..length], "192.0.2.2:8285")
+            .expect("sent on UDP");
         forwarded += 1;
     }
     forwarded
@@ -156,14 +208,22 @@ fn open_tun(called: &[u8]) -> File {
     }
     let mut name = [0; 16];
     name[..called.len()].copy_from_slice(called);
-    let request = Request { name, flags: (libc::IFF_TUN | libc::IFF_NO_PI) as u16, rest: [0; 22] };
+    let request = Request {
+        name,
+        flags: (libc::IFF_TUN | libc::IFF_NO_PI) as u16,
+        rest: [0; 22],
+    };
     let path = c"/dev/net/tun";
     // SAFETY: a literal path, a request that outlives the call, and a descriptor
     // that nobody else owns.
     unsafe {
         let fd = libc::open(path.as_ptr(), libc::O_RDWR);
         assert!(fd >= 0, "/dev/net/tun needs root");
-        assert_eq!(libc::ioctl(fd, 0x4004_54ca, &raw const request), 0, "TUNSETIFF");
+        assert_eq!(
+            libc::ioctl(fd, 0x4004_54ca, &raw const request),
+            0,
+            "TUNSETIFF"
+        );
         let file = File::from_raw_fd(fd);
         assert_eq!(file.as_raw_fd(), fd);
         file

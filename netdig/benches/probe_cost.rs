@@ -19,7 +19,8 @@ use netdig::btf::Btf;
 use netdig::source::probe::{Probe, ProbeOptions};
 use netdig_ebpf::class;
 
-static BASELINE: &[u8] = aya::include_bytes_aligned!("../../netdig-ebpf/prebuilt/netdig-baseline.o");
+static BASELINE: &[u8] =
+    aya::include_bytes_aligned!("../../netdig-ebpf/prebuilt/netdig-baseline.o");
 const ROUNDS: usize = 15;
 
 /// What is attached while calls are made.
@@ -38,10 +39,21 @@ struct Workload {
     calls: u64,
 }
 
-const GETPPID: Workload = Workload { name: "getppid", what: "getppid", calls: 300_000 };
-const FILE: Workload = Workload { name: "file", what: "write of 64 bytes to a file", calls: 200_000 };
-const UDP: Workload =
-    Workload { name: "udp", what: "1400 bytes sent and received on a tunnel's UDP port", calls: 50_000 };
+const GETPPID: Workload = Workload {
+    name: "getppid",
+    what: "getppid",
+    calls: 300_000,
+};
+const FILE: Workload = Workload {
+    name: "file",
+    what: "write of 64 bytes to a file",
+    calls: 200_000,
+};
+const UDP: Workload = Workload {
+    name: "udp",
+    what: "1400 bytes sent and received on a tunnel's UDP port",
+    calls: 50_000,
+};
 
 const TUNNEL: &[u8] = &[class::TUN, class::TUNNEL];
 const FILES: &[u8] = &[class::REGULAR];
@@ -57,18 +69,53 @@ fn main() {
     let bare = Kind::Baseline("bare_record");
     let payload = Kind::Baseline("payload_record");
     println!("ns a call, least of {ROUNDS} rounds; in brackets what is added");
-    let [none, least, ours] = measure(&mut caller, &GETPPID, [Kind::Nothing, empty, Kind::Netdig(TUNNEL)]);
-    ratio("getppid: netdig against an empty program", ours - none, least - none, 1.25);
-    let kinds = [Kind::Nothing, empty, Kind::Netdig(TUNNEL), bare, Kind::Netdig(FILES)];
+    let [none, least, ours] = measure(
+        &mut caller,
+        &GETPPID,
+        [Kind::Nothing, empty, Kind::Netdig(TUNNEL)],
+    );
+    ratio(
+        "getppid: netdig against an empty program",
+        ours - none,
+        least - none,
+        1.25,
+    );
+    let kinds = [
+        Kind::Nothing,
+        empty,
+        Kind::Netdig(TUNNEL),
+        bare,
+        Kind::Netdig(FILES),
+    ];
     let [none, least, turned_away, record, captured] = measure(&mut caller, &FILE, kinds);
-    ratio("write turned away: netdig against an empty program", turned_away - none, least - none, 2.5);
-    ratio("write captured: netdig against a bare record", captured - none, record - none, 1.4);
+    ratio(
+        "write turned away: netdig against an empty program",
+        turned_away - none,
+        least - none,
+        2.5,
+    );
+    ratio(
+        "write captured: netdig against a bare record",
+        captured - none,
+        record - none,
+        1.4,
+    );
     let kinds = [Kind::Nothing, bare, payload, Kind::Netdig(TUNNEL)];
     let [none, record, whole, ours] = measure(&mut caller, &UDP, kinds);
     // performance.md's way: modern BPF with its 80-byte snap added 1.41 times what
     // a bare record adds to this pair of calls.
-    ratio("tunnel packet whole: netdig against a bare record without it", ours - none, record - none, 1.41);
-    ratio("tunnel packet whole: netdig against a bare record with it", ours - none, whole - none, 1.0);
+    ratio(
+        "tunnel packet whole: netdig against a bare record without it",
+        ours - none,
+        record - none,
+        1.41,
+    );
+    ratio(
+        "tunnel packet whole: netdig against a bare record with it",
+        ours - none,
+        whole - none,
+        1.0,
+    );
 }
 
 fn ratio(what: &str, ours: f64, theirs: f64, goal: f64) {
@@ -108,7 +155,9 @@ impl Attached {
                 let (ebpf, mut ring) = baseline(name);
                 Some(std::thread::spawn(move || {
                     let _attached = ebpf;
-                    drain(&seen, || std::iter::from_fn(|| ring.next().map(drop)).count())
+                    drain(&seen, || {
+                        std::iter::from_fn(|| ring.next().map(drop)).count()
+                    })
                 }))
             }
             Kind::Netdig(classes) => {
@@ -161,8 +210,11 @@ fn baseline(name: &str) -> (Ebpf, RingBuf<MapData>) {
         .override_global("REGISTERS", &registers[..], true)
         .load(BASELINE)
         .expect("the baseline loads");
-    let program: &mut BtfTracePoint =
-        ebpf.program_mut(name).expect("a program").try_into().expect("a tracepoint");
+    let program: &mut BtfTracePoint = ebpf
+        .program_mut(name)
+        .expect("a program")
+        .try_into()
+        .expect("a tracepoint");
     program.load("sys_exit", &btf).expect("the program loads");
     program.attach().expect("the program attaches");
     let ring = ebpf.take_map("EVENTS").expect("a ring");
@@ -186,7 +238,11 @@ impl Caller {
             .expect("the caller starts");
         let commands = child.stdin.take().expect("its input");
         let answers = BufReader::new(child.stdout.take().expect("its output"));
-        Caller { _child: child, commands, answers }
+        Caller {
+            _child: child,
+            commands,
+            answers,
+        }
     }
 
     /// Nanoseconds a call.
@@ -204,8 +260,12 @@ fn make_calls() {
     let receiver = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let sender = UdpSocket::bind("127.0.0.1:8472").or_else(|_| UdpSocket::bind("127.0.0.1:6081"));
     let sender = sender.expect("a tunnel's port is free");
-    sender.connect(receiver.local_addr().expect("an address")).expect("connected");
-    receiver.connect(sender.local_addr().expect("an address")).expect("connected");
+    sender
+        .connect(receiver.local_addr().expect("an address"))
+        .expect("connected");
+    receiver
+        .connect(sender.local_addr().expect("an address"))
+        .expect("connected");
     // Tunnel port on both ends, so that the receive is captured too.
     let packet = [0x45u8; 1400];
     let mut buffer = [0u8; 2048];
