@@ -6,7 +6,8 @@
 //! on UDP port 8285. netdig shares the two CPUs with it. What netdig counts is
 //! held against what was sent: decoded and lost together must be all of it.
 //!
-//! `cargo bench -p netdig --bench overlay_rate`, as root.
+//! `cargo bench -p netdig --bench overlay_rate [-- text]`, as root; with `text`,
+//! every pair is printed as a line into a file instead of `-q`.
 use std::fs::File;
 use std::io::Read;
 use std::net::UdpSocket;
@@ -29,15 +30,16 @@ fn main() {
     {
         return generate(arguments[at + 1].parse().expect("a rate"));
     }
+    let text = arguments.iter().any(|argument| argument == "text");
     println!("each packet is seen twice, read from the tun and sent on UDP; {SECONDS} s a line");
     println!("   offered/s      made/s   decoded/s    joined/s   lost   unaccounted");
     for rate in RATES {
-        measure(rate);
+        measure(rate, text);
     }
 }
 
-fn measure(rate: u64) {
-    let folder = std::env::temp_dir().join(format!("netdig-rate-{}", std::process::id()));
+fn measure(rate: u64, text: bool) {
+    let folder = PathBuf::from("/dev/shm").join(format!("netdig-rate-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let ready = folder.join("ready");
     let own = std::env::current_exe().expect("own path");
@@ -47,7 +49,8 @@ fn measure(rate: u64) {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the generator starts");
-    let netdig = start_netdig(&generator, &ready);
+    let printed = folder.join("printed");
+    let netdig = start_netdig(&generator, &ready, text.then_some(&printed));
     // Its input closed is the sign to begin.
     drop(generator.stdin.take());
     let mut told = String::new();
@@ -58,7 +61,7 @@ fn measure(rate: u64) {
         .read_to_string(&mut told)
         .expect("its count");
     generator.wait().expect("it ends");
-    let summary = stop(netdig);
+    let summary = stop(netdig, text.then_some(&printed));
     std::fs::remove_dir_all(&folder).expect("the folder goes");
     let (made, seconds) = told.trim().split_once(' ').expect("count and time");
     let (made, seconds): (u64, f64) = (made.parse().unwrap(), seconds.parse().unwrap());
@@ -80,21 +83,21 @@ fn ring_size() -> Vec<String> {
     size.unwrap_or_default()
 }
 
-fn start_netdig(generator: &Child, ready: &PathBuf) -> Child {
+fn start_netdig(generator: &Child, ready: &PathBuf, printed: Option<&PathBuf>) -> Child {
     let _ = std::fs::remove_file(ready);
     let child = Command::new(env!("CARGO_BIN_EXE_netdig"))
-        .args([
-            "overlay",
-            "-q",
-            "--format",
-            "json",
-            "--pid",
-            &generator.id().to_string(),
-        ])
+        .args(["overlay", "--pid", &generator.id().to_string()])
+        .args(match printed {
+            Some(_) => &[][..],
+            None => &["-q", "--format", "json"],
+        })
         .args(ring_size())
         .arg("--ready-file")
         .arg(ready)
-        .stdout(Stdio::piped())
+        .stdout(match printed {
+            Some(path) => Stdio::from(File::create(path).expect("a file")),
+            None => Stdio::piped(),
+        })
         .spawn()
         .expect("netdig starts");
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -107,9 +110,13 @@ fn start_netdig(generator: &Child, ready: &PathBuf) -> Child {
 
 /// Ends netdig; returns its summary, with `lost` being packets alone and not
 /// changes of state, which the rest of the machine makes.
-fn stop(mut netdig: Child) -> serde_json::Value {
+fn stop(mut netdig: Child, printed: Option<&PathBuf>) -> serde_json::Value {
     // SAFETY: a child that was not waited for yet.
     unsafe { libc::kill(netdig.id() as i32, libc::SIGINT) };
+    if let Some(path) = printed {
+        netdig.wait().expect("it ends");
+        return count_lines(path);
+    }
     let mut output = String::new();
     netdig
         .stdout
@@ -132,6 +139,23 @@ fn stop(mut netdig: Child) -> serde_json::Value {
     let mut summary = objects.last().expect("a summary").clone();
     summary["lost"] = lost.sum::<u64>().into();
     summary
+}
+
+/// The same from printed text: each line is a joined pair, but for the last ones.
+fn count_lines(path: &PathBuf) -> serde_json::Value {
+    let text = std::fs::read_to_string(path).expect("what was printed");
+    let lines = text
+        .lines()
+        .filter(|line| line.contains(" UDP 1400 "))
+        .count() as u64;
+    let lost = text.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            [_, count, "tun" | "udp", "events", "lost", ..] => count.parse::<u64>().ok(),
+            _ => None,
+        }
+    });
+    serde_json::json!({ "packets": 2 * lines, "joined": lines, "lost": lost.sum::<u64>() })
 }
 
 /// The tunnel daemon: tells how many packets it forwarded, and in how long.
