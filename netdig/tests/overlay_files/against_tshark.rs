@@ -1,0 +1,49 @@
+//! Every field of every packet, as tshark has it.
+
+use super::agreement::{Agreement, Known, compare};
+use super::craft::Pcap;
+use super::program::Scratch;
+use super::sets::{self, Set};
+
+/// Where netdig is right to differ.
+const KNOWN: &[Known] = &[];
+
+const NANOSECONDS: u32 = 0xa1b2_3c4d;
+
+/// A capture with nanoseconds; of each frame at most `snap` bytes.
+pub fn capture(set: &Set, snap: usize) -> Vec<u8> {
+    let mut file = Pcap::new(false, NANOSECONDS, 262_144, set.link);
+    for (at, frame) in set.frames.iter().enumerate() {
+        let (at, len) = (at as u32, frame.len() as u32);
+        let kept = &frame[..frame.len().min(snap)];
+        file.record(1_700_000_000 + at, 123_456_780 + at, len, kept);
+    }
+    file.0.out
+}
+
+#[test]
+fn fields_are_those_of_tshark() {
+    let scratch = Scratch::new("fields");
+    let mut total = Agreement::default();
+    for set in sets::all() {
+        let file = scratch.file(&format!("{}.pcap", set.name), &capture(&set, usize::MAX));
+        match compare(set.name, &file, KNOWN) {
+            Some(agreement) => total.add(agreement),
+            None => return,
+        }
+    }
+    println!("netdig and tshark agree on {}", total.share());
+    println!("excused: {}", KNOWN.len());
+    for known in KNOWN {
+        println!(
+            "  {} {} {}: {}",
+            known.file, known.frame, known.field, known.reason
+        );
+    }
+    assert!(
+        total.different.is_empty(),
+        "{}:\n{}",
+        total.share(),
+        total.different.join("\n")
+    );
+}
