@@ -6,7 +6,39 @@ use super::program::Scratch;
 use super::sets::{self, Set};
 
 /// Where netdig is right to differ.
-const KNOWN: &[Known] = &[];
+const KNOWN: &[Known] = &[
+    Known {
+        file: "arp",
+        frame: 11,
+        field: "layers",
+        reason: "a layer whose header is not whole is where decoding stops, not a layer",
+    },
+    Known {
+        file: "ipv6-extensions",
+        frame: 14,
+        field: "layers",
+        reason: "a layer whose header is not whole is where decoding stops, not a layer",
+    },
+    Known {
+        file: "ipv4-forms",
+        frame: 10,
+        field: "layers",
+        reason: "protocol 0 is no IPv6 hop-by-hop header where it stands in IPv4",
+    },
+    Known {
+        file: "icmp-errors",
+        frame: 53,
+        field: "icmp.quoted.dst",
+        reason: "the quoted header's options are cut off, its addresses are there",
+    },
+    Known {
+        file: "wrong-lengths",
+        frame: 9,
+        field: "*",
+        reason: "a payload length of 0 with something behind it is a packet that the \
+                 network card was to cut up, as IPv4's total length of 0 is to tshark too",
+    },
+];
 
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
 

@@ -16,7 +16,7 @@ pub struct Agreement {
     pub different: Vec<String>,
 }
 
-/// A field in which the two are known to differ, and why that is right.
+/// A field (`*`: any) in which the two are known to differ, and why that is right.
 pub struct Known {
     pub file: &'static str,
     pub frame: usize,
@@ -51,7 +51,7 @@ impl Agreement {
             self.fields += 1;
             let (ours, theirs) = (ours.get(field), theirs.get(field));
             let excused = known.iter().any(|known| {
-                (known.file, known.field) == (name, field) && (known.frame == n || known.frame == 0)
+                (known.file, known.frame) == (name, n) && ["*", field].contains(&known.field)
             });
             if ours == theirs || excused {
                 self.fields_alike += 1;

@@ -294,9 +294,14 @@ fn innermost(facts: &mut Facts, layers: &[Node]) {
 
 fn numbers(facts: &mut Facts, node: &Node, fields: &[(&'static str, &str)]) {
     for (fact, field) in fields {
-        let value = node.get(field).and_then(number);
+        let value = node.own(field).and_then(number);
         put(facts, fact, value.map(|value| value.to_string()));
     }
+}
+
+/// tshark has fragments' offsets in the headers' unit of eight bytes.
+fn in_bytes(offset: u64) -> String {
+    (offset * 8).to_string()
 }
 
 fn ipv4(facts: &mut Facts, ip: &Node) {
@@ -316,7 +321,7 @@ fn ipv4(facts: &mut Facts, ip: &Node) {
     let more = ip.get("ip.flags.mf").is_some_and(|flag| flag == "1");
     let offset = ip.get("ip.frag_offset").and_then(number).unwrap_or(0);
     if more || offset > 0 {
-        facts.insert("ip.frag.offset", offset.to_string());
+        facts.insert("ip.frag.offset", in_bytes(offset));
         facts.insert("ip.frag.more", more.to_string());
     }
 }
@@ -330,7 +335,6 @@ fn ipv6(facts: &mut Facts, ip: &Node) {
             ("ip.proto", "ipv6.nxt"),
             ("ip.ttl", "ipv6.hlim"),
             ("ip.id", "ipv6.fraghdr.ident"),
-            ("ip.frag.offset", "ipv6.fraghdr.offset"),
         ],
     );
     let payload = ip
@@ -341,6 +345,8 @@ fn ipv6(facts: &mut Facts, ip: &Node) {
     put(facts, "ip.src", ip.get("ipv6.src").map(str::to_owned));
     put(facts, "ip.dst", ip.get("ipv6.dst").map(str::to_owned));
     let more = ip.get("ipv6.fraghdr.more");
+    let offset = ip.get("ipv6.fraghdr.offset").and_then(number);
+    put(facts, "ip.frag.offset", offset.map(in_bytes));
     put(
         facts,
         "ip.frag.more",
@@ -452,7 +458,7 @@ fn dns(facts: &mut Facts, dns: &Node) {
             .line(section)
             .map(|line| line.children.iter().collect::<Vec<_>>());
         let record = |node: &&Node| {
-            let name = node.get(name).unwrap_or_default();
+            let name = node.get(name).map_or_else(|| service(node), str::to_owned);
             let kind = node.get(kind).and_then(number).unwrap_or(0);
             format!("{name} {} {};", kind_name(kind), record_data(kind, node))
         };
@@ -472,8 +478,15 @@ fn dns(facts: &mut Facts, dns: &Node) {
     );
 }
 
+/// tshark takes the names of services apart.
+fn service(record: &Node) -> String {
+    let parts = ["dns.srv.service", "dns.srv.proto", "dns.srv.name"];
+    let parts: Vec<&str> = parts.iter().filter_map(|part| record.get(part)).collect();
+    parts.join(".")
+}
+
 fn kind_name(number: u64) -> String {
-    const NAMES: [(u64, &str); 29] = [
+    const NAMES: [(u64, &str); 30] = [
         (1, "A"),
         (2, "NS"),
         (5, "CNAME"),
@@ -499,6 +512,7 @@ fn kind_name(number: u64) -> String {
         (61, "OPENPGPKEY"),
         (64, "SVCB"),
         (65, "HTTPS"),
+        (99, "SPF"),
         (250, "TSIG"),
         (251, "IXFR"),
         (252, "AXFR"),

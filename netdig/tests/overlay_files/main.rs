@@ -9,6 +9,9 @@ mod build;
 #[path = "../captures/craft.rs"]
 mod craft;
 mod facts;
+mod field_cases;
+mod foreign;
+mod formats;
 mod pdml;
 #[allow(dead_code)]
 mod program;

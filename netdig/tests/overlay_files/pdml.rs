@@ -34,6 +34,22 @@ impl Node {
         self.all(name).first().map(|node| node.show.as_str())
     }
 
+    /// The first value with that name, but not of the packet that an ICMP error
+    /// quotes.
+    pub fn own(&self, name: &str) -> Option<&str> {
+        let quoted = |node: &Node| {
+            matches!(
+                node.name.as_str(),
+                "ip" | "ipv6" | "tcp" | "udp" | "icmp" | "icmpv6"
+            )
+        };
+        self.children.iter().find_map(|child| match child {
+            child if child.name == name => Some(child.show.as_str()),
+            child if quoted(child) => None,
+            child => child.own(name),
+        })
+    }
+
     /// A child that is a line of text and begins so.
     pub fn line(&self, start: &str) -> Option<&Node> {
         let lines = self.children.iter().filter(|child| child.name.is_empty());
