@@ -9,9 +9,12 @@ mod build;
 #[path = "../captures/craft.rs"]
 mod craft;
 mod facts;
+mod failures;
 mod field_cases;
 mod foreign;
 mod formats;
+mod hostile;
+mod options;
 mod pdml;
 #[allow(dead_code)]
 mod program;
