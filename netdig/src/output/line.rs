@@ -9,6 +9,7 @@ mod network;
 mod tcp;
 pub mod text;
 
+use super::hexdump::mask;
 use crate::evidence::flow::Relative;
 use decoders::udp::Udp;
 use decoders::{Ip, Layer, Packet, Reason, Stop};
@@ -191,7 +192,11 @@ fn push_tunnel_stop(out: &mut Vec<u8>, stop: Option<Stop>) {
 
 fn write_http(line: Line<'_, '_, '_>, http: &decoders::http::Http<'_>) {
     let out = line.protocol(b"HTTP");
-    push_escaped(out, http.first_line());
+    match http.first_line() {
+        // Credentials can stand in an address too.
+        line if line.contains(&b'?') => push_escaped(out, &mask(line)),
+        line => push_escaped(out, line),
+    }
     let kind = http
         .headers()
         .find(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));
