@@ -1,4 +1,5 @@
 //! JSON lines: one object a line, schema `netdig/1`. Unknown is absent.
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use decoders::{icmp::Quoted, tcp::TcpOption};
@@ -6,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     clock::Clock,
-    line::write_line,
+    line::{text::is_harmless, write_line},
     summary::Summary,
     text::{errno_name, tun_name},
 };
@@ -382,12 +383,40 @@ impl JsonWriter {
 
 fn write(out: &mut Vec<u8>, object: &impl Serialize) {
     let start = out.len();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Harmless);
     // Plain structs with string keys; a Vec takes all.
-    if serde_json::to_writer(&mut *out, object).is_err() {
+    if object.serialize(&mut serializer).is_err() {
         out.truncate(start);
         return;
     }
     out.push(b'\n');
+}
+
+/// Compact JSON whose strings cannot command a terminal that it is printed on.
+struct Harmless;
+
+impl serde_json::ser::Formatter for Harmless {
+    /// What JSON itself would leave as it is: DEL, C1, marks that mislead.
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        let mut rest = fragment;
+        if rest.bytes().all(|byte| (b' '..b'\x7f').contains(&byte)) {
+            return writer.write_all(rest.as_bytes());
+        }
+        while let Some(at) = rest.find(|c: char| c >= '\x7f' && !is_harmless(c)) {
+            let (before, after) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut characters = after.chars();
+            let character = characters.next().unwrap_or_default();
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = characters.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
 }
 
 fn time<'a>(clock: &mut Clock, buffer: &'a mut Vec<u8>, at: UnixNanos) -> &'a str {
