@@ -235,7 +235,8 @@ fn advance(directions: &mut [Direction; 2], forward: usize, tcp: &Tcp<'_>) -> Re
         directions[reverse].base = Some(ack_number.wrapping_sub(1));
     }
     let ack_base = directions[reverse].base.unwrap_or(0);
-    if syn {
+    // Options that were not captured tell nothing of scaling, nor that there is none.
+    if syn && (tcp.window_scale().is_some() || !tcp.options_are_cut()) {
         learn_scale(directions, forward, ack, tcp.window_scale());
     }
     let window = u32::from(tcp.window());
