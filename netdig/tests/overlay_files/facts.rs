@@ -223,12 +223,11 @@ fn tunnels(facts: &mut Facts, layers: &[Node]) {
     let encapsulating = layers
         .iter()
         .filter(|node| matches!(node.name.as_str(), "gre" | "vxlan" | "geneve"));
-    if layers.iter().filter(is_ip).count() > 1 || encapsulating.count() > 0 {
-        if let Some(outermost) = layers.iter().find(is_ip) {
-            let field = |end: &str| outermost.get(&format!("{}.{end}", outermost.name));
-            put(facts, "outer.src", field("src").map(str::to_owned));
-            put(facts, "outer.dst", field("dst").map(str::to_owned));
-        }
+    let tunnelled = layers.iter().filter(is_ip).count() > 1 || encapsulating.count() > 0;
+    if let Some(outermost) = layers.iter().find(is_ip).filter(|_| tunnelled) {
+        let field = |end: &str| outermost.get(&format!("{}.{end}", outermost.name));
+        put(facts, "outer.src", field("src").map(str::to_owned));
+        put(facts, "outer.dst", field("dst").map(str::to_owned));
     }
 }
 

@@ -31,7 +31,11 @@ fn packets() -> Vec<Vec<u8>> {
             A,
             B,
             17,
-            &udp(40000, 53, &dns(1, 0x100, [&[ask.clone()], &[], &[], &[]])),
+            &udp(
+                40000,
+                53,
+                &dns(1, 0x100, [std::slice::from_ref(&ask), &[], &[], &[]]),
+            ),
         ));
         for (kind, data) in [
             (5u16, name.clone()),
@@ -50,7 +54,7 @@ fn packets() -> Vec<Vec<u8>> {
                 (data.len() as u16).to_be_bytes(),
             ];
             let answer = cat(&[&name, &fixed.concat(), &data]);
-            let message = dns(2, 0x8180, [&[ask.clone()], &[answer], &[], &[]]);
+            let message = dns(2, 0x8180, [std::slice::from_ref(&ask), &[answer], &[], &[]]);
             packets.push(ipv4(B, A, 17, &udp(53, 40000, &message)));
         }
         let get = cat(&[b"GET /", bytes, b" HTTP/1.1\r\nHost: x\r\n\r\n"]);
