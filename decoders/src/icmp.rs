@@ -59,9 +59,10 @@ impl<'a> Icmp<'a> {
         ]
     }
 
-    /// Of an echo request (8) or reply (0), and of timestamps (13, 14).
+    /// Of an echo request (8) or reply (0), of timestamps (13, 14), and of questions
+    /// for information (15, 16) and address masks (17, 18; RFC 950).
     pub fn echo(&self) -> Option<Echo> {
-        matches!(self.kind(), 0 | 8 | 13 | 14).then(|| echo(self.message))
+        matches!(self.kind(), 0 | 8 | 13..=18).then(|| echo(self.message))
     }
 
     /// Next-hop MTU in bytes, of "fragmentation needed" (3/4).

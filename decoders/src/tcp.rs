@@ -9,10 +9,12 @@ use etherparse::err::tcp::{HeaderError, HeaderSliceError};
 
 const MIN_LEN: usize = 20;
 
-/// A TCP header with its options.
+/// A TCP header with its options. Where the capture was cut within the options,
+/// it has those that are there.
 #[derive(Debug, Clone)]
 pub struct Tcp<'a> {
-    header: TcpHeaderSlice<'a>,
+    /// The fixed part, and options as far as they were captured.
+    header: &'a [u8],
     pub span: Span,
 }
 
@@ -88,49 +90,48 @@ pub enum TcpOption<'a> {
 impl<'a> Tcp<'a> {
     #[inline]
     pub fn source_port(&self) -> u16 {
-        self.header.source_port()
+        self.word(0)
     }
 
     #[inline]
     pub fn destination_port(&self) -> u16 {
-        self.header.destination_port()
+        self.word(2)
     }
 
     #[inline]
     pub fn sequence(&self) -> u32 {
-        self.header.sequence_number()
+        self.long(4)
     }
 
     /// The acknowledgement number; it means something only with ACK set.
     #[inline]
     pub fn acknowledgement(&self) -> u32 {
-        self.header.acknowledgment_number()
+        self.long(8)
     }
 
     #[inline]
     pub fn flags(&self) -> TcpFlags {
-        let header = self.header.slice();
-        TcpFlags(u16::from_be_bytes([header[12] & 0x0f, header[13]]))
+        TcpFlags(self.word(12) & 0x0fff)
     }
 
     /// The window as it stands in the header, unscaled.
     #[inline]
     pub fn window(&self) -> u16 {
-        self.header.window_size()
+        self.word(14)
     }
 
     pub fn checksum(&self) -> u16 {
-        self.header.checksum()
+        self.word(16)
     }
 
     pub fn urgent_pointer(&self) -> u16 {
-        self.header.urgent_pointer()
+        self.word(18)
     }
 
     /// The options up to the end-of-list, as far as their lengths make sense.
     #[inline]
     pub fn options(&self) -> impl Iterator<Item = TcpOption<'a>> + use<'a> {
-        let mut rest = &self.header.slice()[MIN_LEN..];
+        let mut rest = &self.header[MIN_LEN..];
         core::iter::from_fn(move || {
             let (option, after) = split_option(rest)?;
             rest = after;
@@ -147,16 +148,32 @@ impl<'a> Tcp<'a> {
         })
     }
 
-    /// Bytes, options included.
+    /// Bytes, options included, also those that were not captured.
     #[inline]
     pub fn header_len(&self) -> usize {
-        self.header.slice().len()
+        usize::from(self.header[12] >> 4) * 4
     }
 
     /// Bytes of the segment's data on the wire.
     #[inline]
     pub fn payload_len(&self) -> usize {
         (self.span.end - self.span.start) as usize - self.header_len()
+    }
+
+    /// Whether the capture was cut within the options.
+    #[inline]
+    pub fn options_are_cut(&self) -> bool {
+        self.header.len() < self.header_len()
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> u16 {
+        u16::from_be_bytes([self.header[at], self.header[at + 1]])
+    }
+
+    #[inline]
+    fn long(&self, at: usize) -> u32 {
+        u32::from(self.word(at)) << 16 | u32::from(self.word(at + 2))
     }
 }
 
@@ -192,12 +209,13 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
         Ok(header) => header,
         Err(error) => return refuse(cursor, &error),
     };
-    let header_len = header.slice().len();
-    let (source, destination) = (header.source_port(), header.destination_port());
+    let header = header.slice();
+    let header_len = header.len();
     let view = Tcp {
         header,
         span: cursor.span(),
     };
+    let (source, destination) = (view.source_port(), view.destination_port());
     if let Next::Done = cursor.push(Layer::Tcp(view), header_len, Next::Tcp) {
         return Next::Done;
     }
@@ -217,7 +235,17 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
 #[cold]
 fn refuse(cursor: &mut Cursor<'_, '_>, error: &HeaderSliceError) -> Next {
     match error {
-        HeaderSliceError::Len(error) => cursor.too_short("tcp", error.required_len),
+        HeaderSliceError::Len(error) => {
+            let rest = cursor.rest();
+            if rest.len() >= MIN_LEN && error.required_len <= cursor.wire_len() {
+                // Cut by the capture within the options: the rest still tells
+                // most, and that it was cut is noted when decoding ends.
+                let span = cursor.span();
+                let view = Tcp { header: rest, span };
+                return cursor.push(Layer::Tcp(view), error.required_len, Next::Done);
+            }
+            cursor.too_short("tcp", error.required_len)
+        }
         HeaderSliceError::Content(HeaderError::DataOffsetTooSmall { data_offset }) => {
             let declared = usize::from(*data_offset) * 4;
             cursor.stop(

@@ -23,8 +23,33 @@ pub fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("netdig: {error:#}");
+            eprintln!("netdig: {}", sentence(&error));
             ExitCode::from(FAILED)
         }
+    }
+}
+
+/// The error with its causes, of which each is told once: many sentences have
+/// theirs in their middle.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || std::io::Error::other("no such luck");
+        let plain = anyhow::Error::new(cause()).context("cannot do it");
+        assert_eq!(super::sentence(&plain), "cannot do it: no such luck");
+        let told = anyhow::Error::new(cause()).context("no such luck with it");
+        assert_eq!(super::sentence(&told), "no such luck with it");
     }
 }

@@ -19,7 +19,8 @@ const MAX_SHIFT: u8 = 14;
 pub struct Relative {
     /// Sequence number less the direction's first; 0 for the SYN.
     pub seq: u32,
-    /// Acknowledgement number less the other direction's first.
+    /// Acknowledgement number less the other direction's first; as it stands in
+    /// the header where ACK is not set.
     pub ack: u32,
     /// Bytes: the window, scaled where the scaling is known; never of a SYN.
     pub window: u32,
@@ -234,13 +235,18 @@ fn advance(directions: &mut [Direction; 2], forward: usize, tcp: &Tcp<'_>) -> Re
         directions[reverse].base = Some(ack_number.wrapping_sub(1));
     }
     let ack_base = directions[reverse].base.unwrap_or(0);
-    if syn {
+    // Options that were not captured tell nothing of scaling, nor that there is none.
+    if syn && (tcp.window_scale().is_some() || !tcp.options_are_cut()) {
         learn_scale(directions, forward, ack, tcp.window_scale());
     }
     let window = u32::from(tcp.window());
     Relative {
         seq: seq.wrapping_sub(base),
-        ack: ack_number.wrapping_sub(ack_base),
+        // Without ACK the field means nothing and stays as it came.
+        ack: match ack {
+            true => ack_number.wrapping_sub(ack_base),
+            false => ack_number,
+        },
         window: match directions[forward].scale {
             Scale::Shift(shift) if !syn => window << shift,
             _ => window,

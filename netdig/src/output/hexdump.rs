@@ -18,8 +18,16 @@ const SECRET_HEADERS: [&[u8]; 4] = [
     b"cookie:",
     b"set-cookie:",
 ];
-/// Keys of forms and of JSON whose values are credentials.
-const SECRET_KEYS: [&[u8]; 4] = [b"password=", b"\"password\":", b"passwd=", b"token="];
+/// Ends of names, in forms, JSON and headers, whose values are credentials.
+const SECRET_KEYS: [&[u8]; 7] = [
+    b"password",
+    b"passwd",
+    b"token",
+    b"secret",
+    b"api-key",
+    b"api_key",
+    b"apikey",
+];
 
 /// Appends the bytes of one packet; credentials are shown as asterisks unless
 /// `show_secrets`.
@@ -82,34 +90,76 @@ fn write_hex(out: &mut Vec<u8>, data: &[u8], text: bool) {
 }
 
 /// A copy in which the values of credentials are asterisks.
-fn mask(data: &[u8]) -> Vec<u8> {
+pub(super) fn mask(data: &[u8]) -> Vec<u8> {
     let mut copy = data.to_vec();
     let lower = data.to_ascii_lowercase();
     for key in SECRET_HEADERS {
-        hide(&mut copy, &lower, key, |b| b == b'\r' || b == b'\n');
+        hide(&mut copy, &lower, key, |after| {
+            let spaces = count(after, |byte| byte == b' ');
+            let value = count(&after[spaces..], |byte| !matches!(byte, b'\r' | b'\n'));
+            Some((spaces, value))
+        });
     }
     for key in SECRET_KEYS {
-        hide(&mut copy, &lower, key, |b| {
-            b.is_ascii_whitespace() || matches!(b, b'&' | b',' | b'}')
-        });
+        hide(&mut copy, &lower, key, value_after_name);
     }
     copy
 }
 
-fn hide(copy: &mut [u8], lower: &[u8], key: &[u8], ends: impl Fn(u8) -> bool) {
+/// Where a value lies behind its name, and how long it is: `=v`, `: v`,
+/// `" : "v"`.
+fn value_after_name(after: &[u8]) -> Option<(usize, usize)> {
+    let mut at = usize::from(after.first() == Some(&b'"'));
+    at += count(&after[at..], |byte| byte == b' ');
+    if !matches!(after.get(at), Some(b'=' | b':')) {
+        return None;
+    }
+    at += 1 + count(&after[at + 1..], |byte| byte == b' ');
+    let quoted = after.get(at) == Some(&b'"');
+    at += usize::from(quoted);
+    let rest = &after[at..];
+    let len = match quoted {
+        true => quoted_len(rest),
+        false => count(rest, |b| {
+            !b.is_ascii_whitespace() && !matches!(b, b'&' | b',' | b'}')
+        }),
+    };
+    Some((at, len))
+}
+
+/// Bytes up to the quote that ends a JSON string; all where none does.
+fn quoted_len(bytes: &[u8]) -> usize {
+    let mut escaped = false;
+    count(bytes, |byte| {
+        let goes_on = escaped || byte != b'"';
+        escaped = !escaped && byte == b'\\';
+        goes_on
+    })
+}
+
+/// Bytes at the beginning for which that holds.
+fn count(bytes: &[u8], mut holds: impl FnMut(u8) -> bool) -> usize {
+    bytes.iter().take_while(|byte| holds(**byte)).count()
+}
+
+/// Overwrites what `value` finds behind each `key`: the bytes before it and its
+/// length.
+fn hide(
+    copy: &mut [u8],
+    lower: &[u8],
+    key: &[u8],
+    value: impl Fn(&[u8]) -> Option<(usize, usize)>,
+) {
     let mut from = 0;
     while let Some(at) = lower[from..]
         .windows(key.len())
         .position(|window| window == key)
     {
-        let start = from + at + key.len();
-        let value = lower[start..].iter().take_while(|b| **b == b' ').count() + start;
-        let end = lower[value..]
-            .iter()
-            .position(|&b| ends(b))
-            .map_or(lower.len(), |n| value + n);
-        copy[value..end].fill(b'*');
-        from = end.max(start);
+        from += at + key.len();
+        if let Some((before, len)) = value(&lower[from..]) {
+            copy[from + before..from + before + len].fill(b'*');
+            from += before + len;
+        }
     }
 }
 
@@ -154,6 +204,19 @@ mod tests {
         );
         assert!(masked.ends_with("user=a&password=*&c=d\n"), "{masked}");
         assert!(shown(request, Payload::Text, true).contains("Basic cm9vdDp4"));
+        let masked = |data: &[u8]| shown(data, Payload::Text, false);
+        assert_eq!(
+            masked(br#"{"password" : "a\"b,c"}"#),
+            "{\"password\" : \"******\"}\n"
+        );
+        assert_eq!(
+            masked(b"X-Auth-Token: abc\r\nA: b"),
+            "X-Auth-Token: ***\nA: b\n"
+        );
+        assert_eq!(
+            masked(b"tokens: 7, the password is"),
+            "tokens: 7, the password is\n"
+        );
         shown(b"password=", Payload::Text, false);
         shown(b"Cookie:   ", Payload::Text, false);
     }

@@ -1,4 +1,5 @@
 //! JSON lines: one object a line, schema `netdig/1`. Unknown is absent.
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use decoders::{icmp::Quoted, tcp::TcpOption};
@@ -6,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     clock::Clock,
-    line::write_line,
+    line::{text::is_harmless, write_line},
     summary::Summary,
     text::{errno_name, tun_name},
 };
@@ -27,6 +28,8 @@ struct Packet<'a> {
     ts_ns: u64,
     n: u64,
     via: &'static str,
+    /// A file need not name one.
+    #[serde(skip_serializing_if = "str::is_empty")]
     interface: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<Process<'a>>,
@@ -146,7 +149,9 @@ struct Tcp {
     seq_raw: u32,
     ack_raw: u32,
     win_raw: u16,
-    len: usize,
+    /// Not known of a first fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    len: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mss: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,6 +162,9 @@ struct Tcp {
     tsecr: Option<u32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     sack_perm: bool,
+    /// Left and right edges of blocks, relative as `ack` is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sack: Vec<[u32; 2]>,
 }
 
 #[derive(Serialize)]
@@ -378,12 +386,40 @@ impl JsonWriter {
 
 fn write(out: &mut Vec<u8>, object: &impl Serialize) {
     let start = out.len();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Harmless);
     // Plain structs with string keys; a Vec takes all.
-    if serde_json::to_writer(&mut *out, object).is_err() {
+    if object.serialize(&mut serializer).is_err() {
         out.truncate(start);
         return;
     }
     out.push(b'\n');
+}
+
+/// Compact JSON whose strings cannot command a terminal that it is printed on.
+struct Harmless;
+
+impl serde_json::ser::Formatter for Harmless {
+    /// What JSON itself would leave as it is: DEL, C1, marks that mislead.
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        let mut rest = fragment;
+        if rest.bytes().all(|byte| (b' '..b'\x7f').contains(&byte)) {
+            return writer.write_all(rest.as_bytes());
+        }
+        while let Some(at) = rest.find(|c: char| c >= '\x7f' && !is_harmless(c)) {
+            let (before, after) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut characters = after.chars();
+            let character = characters.next().unwrap_or_default();
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = characters.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
 }
 
 fn time<'a>(clock: &mut Clock, buffer: &'a mut Vec<u8>, at: UnixNanos) -> &'a str {
@@ -493,7 +529,7 @@ fn ip(packet: &decoders::Packet<'_>) -> Option<Ip> {
         dst: ip.destination(),
         proto: ip.protocol(),
         ttl: ip.ttl(),
-        len: ip.len(),
+        len: declared_len(&ip),
         id: ip.id(),
         frag: ip.fragment().map(|fragment| Fragment {
             offset: fragment.offset,
@@ -502,8 +538,23 @@ fn ip(packet: &decoders::Packet<'_>) -> Option<Ip> {
     })
 }
 
+/// What the header says, also where the capture or the frame holds less; of a
+/// packet that leaves it open (0), what there is.
+fn declared_len(ip: &decoders::Ip<'_>) -> usize {
+    let (word, fixed) = match ip {
+        decoders::Ip::V4(ip) => (ip.total_length(), 0),
+        decoders::Ip::V6(ip, _) => (ip.payload_length(), ip.header_len()),
+    };
+    match word {
+        0 => ip.len(),
+        word => fixed + usize::from(word),
+    }
+}
+
 fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
     let tcp = view.packet.tcp()?;
+    let ip = view.packet.innermost_ip();
+    let in_fragment = ip.and_then(|ip| ip.fragment()).is_some_and(|f| f.more);
     let mut object = Tcp {
         sport: tcp.source_port(),
         dport: tcp.destination_port(),
@@ -518,18 +569,23 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
         seq_raw: tcp.sequence(),
         ack_raw: tcp.acknowledgement(),
         win_raw: tcp.window(),
-        len: tcp.payload_len(),
+        len: (!in_fragment).then(|| tcp.payload_len()),
         mss: None,
         wscale: None,
         tsval: None,
         tsecr: None,
         sack_perm: false,
+        sack: Vec::new(),
     };
     for option in tcp.options() {
         match option {
             TcpOption::Mss(mss) => object.mss = Some(mss),
             TcpOption::WindowScale(shift) => object.wscale = Some(shift),
             TcpOption::SackPermitted => object.sack_perm = true,
+            TcpOption::Sack(blocks) => {
+                let base = view.tcp.map_or(0, |relative| relative.ack_base);
+                object.sack.extend(edges(blocks, base));
+            }
             TcpOption::Timestamps(value, echo) => {
                 object.tsval = Some(value);
                 object.tsecr = Some(echo);
@@ -538,6 +594,14 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
         }
     }
     Some(object)
+}
+
+/// The edges of SACK blocks, less `base`.
+fn edges(blocks: &[u8], base: u32) -> impl Iterator<Item = [u32; 2]> {
+    let (blocks, _) = blocks.as_chunks::<8>();
+    blocks.iter().map(move |&[a, b, c, d, e, f, g, h]| {
+        [[a, b, c, d], [e, f, g, h]].map(|edge| u32::from_be_bytes(edge).wrapping_sub(base))
+    })
 }
 
 fn icmp(packet: &decoders::Packet<'_>) -> Option<Icmp> {

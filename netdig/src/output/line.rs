@@ -9,6 +9,7 @@ mod network;
 mod tcp;
 pub mod text;
 
+use super::hexdump::mask;
 use crate::evidence::flow::Relative;
 use decoders::udp::Udp;
 use decoders::{Ip, Layer, Packet, Reason, Stop};
@@ -195,7 +196,11 @@ fn push_tunnel_stop(out: &mut Vec<u8>, stop: Option<Stop>) {
 fn write_http(line: Line<'_, '_, '_>, http: &decoders::http::Http<'_>) {
     let out = line.protocol(b"HTTP");
     let first = http.first_line();
-    push_escaped(out, &first[..first.len().min(MAX_HTTP_LINE)]);
+    match &first[..first.len().min(MAX_HTTP_LINE)] {
+        // Credentials can stand in an address too.
+        shown if shown.contains(&b'?') => push_escaped(out, &mask(shown)),
+        shown => push_escaped(out, shown),
+    }
     if first.len() > MAX_HTTP_LINE {
         out.extend_from_slice("…".as_bytes());
     }

@@ -62,6 +62,7 @@ impl TextWriter {
         self.clock.push(out, view.frame.ts_ns);
         self.paint(out, RESET);
         out.push(b' ');
+        let begin = out.len();
         process(out, view);
         if failed {
             self.paint(out, RED);
@@ -70,7 +71,10 @@ impl TextWriter {
         if failed {
             self.paint(out, RESET);
         }
-        out.extend_from_slice(b"  ");
+        // Of a file's packet neither need be known.
+        if out.len() > begin {
+            out.extend_from_slice(b"  ");
+        }
         write_line(out, view.packet, view.tcp.as_ref());
         if self.options.verbose
             && let Some(stop) = view.packet.stop
@@ -205,8 +209,11 @@ fn there(out: &mut Vec<u8>, other: &Other) {
 
 /// Around a packet of a link: `vxlan 1 10.0.0.1 → 10.0.0.2`, one after another.
 fn tunnels(out: &mut Vec<u8>, view: &PacketView<'_>) {
+    let mut named = !view.interface.name.is_empty();
     for tunnel in view.packet.encapsulations() {
-        out.push(b' ');
+        if std::mem::replace(&mut named, true) {
+            out.push(b' ');
+        }
         out.extend_from_slice(tunnel.protocol.as_bytes());
         if let Some(vni) = tunnel.vni {
             out.push(b' ');

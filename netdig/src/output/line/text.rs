@@ -125,7 +125,7 @@ pub fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Not a control character, nor one that makes a terminal show other text than
 /// is there: line separators, and marks that are invisible or turn direction.
-fn is_harmless(character: char) -> bool {
+pub(in crate::output) fn is_harmless(character: char) -> bool {
     let misleads = matches!(character,
         '\\' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');

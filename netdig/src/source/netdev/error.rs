@@ -13,8 +13,9 @@ pub enum NetdevError {
     #[error("network link {name} went down or was removed while packets were read from it")]
     WentDown { name: String },
     #[error(
-        "may not open a packet socket on {name}: {source}; run as root, or give the program the \
-         capability: setcap cap_net_raw+ep $(command -v netdig)"
+        "may not open a packet socket on {name}: {source}; that takes CAP_NET_RAW: run as root, or \
+         give it to the program with setcap cap_net_raw+ep $(command -v netdig). Captures can be \
+         read without it: -r FILE"
     )]
     Permission { name: String, source: io::Error },
     #[error(

@@ -1,0 +1,548 @@
+//! What a packet says, field by field, once as netdig's JSON has it and once as
+//! tshark's dissection has it, in the same words.
+
+use super::pdml::Node;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub type Facts = BTreeMap<&'static str, String>;
+
+/// Layers that both programs know, in netdig's words; tshark's others (what
+/// netdig does not decode, and what tshark does not show as a protocol) are not
+/// compared.
+const LAYERS: [(&str, &str); 21] = [
+    ("eth", "eth"),
+    ("vlan", "vlan"),
+    ("ieee8021ad", "vlan"),
+    ("sll", "sll"),
+    ("null", "loopback"),
+    ("arp", "arp"),
+    ("ip", "ipv4"),
+    ("ipv6", "ipv6"),
+    ("ipv6.hopopts", "ipv6.hopopts"),
+    ("ipv6.routing", "ipv6.routing"),
+    ("ipv6.fraghdr", "ipv6.fraghdr"),
+    ("ipv6.dstopts", "ipv6.dstopts"),
+    ("ah", "ah"),
+    ("gre", "gre"),
+    ("udp", "udp"),
+    ("tcp", "tcp"),
+    ("icmp", "icmp"),
+    ("icmpv6", "icmpv6"),
+    ("vxlan", "vxlan"),
+    ("geneve", "geneve"),
+    ("http", "http"),
+];
+
+const FLAGS: [(u16, &str); 9] = [
+    (0x001, "FIN"),
+    (0x002, "SYN"),
+    (0x004, "RST"),
+    (0x008, "PSH"),
+    (0x010, "ACK"),
+    (0x020, "URG"),
+    (0x040, "ECE"),
+    (0x080, "CWR"),
+    (0x100, "AE"),
+];
+
+/// From one of netdig's `packet` objects.
+pub fn ours(packet: &Value) -> Facts {
+    let mut facts = Facts::new();
+    let plain: [(&'static str, &str); 44] = [
+        ("n", "/n"),
+        ("len", "/len"),
+        ("caplen", "/caplen"),
+        ("ip.version", "/ip/version"),
+        ("ip.src", "/ip/src"),
+        ("ip.dst", "/ip/dst"),
+        ("ip.proto", "/ip/proto"),
+        ("ip.ttl", "/ip/ttl"),
+        ("ip.len", "/ip/len"),
+        ("ip.id", "/ip/id"),
+        ("ip.frag.offset", "/ip/frag/offset"),
+        ("ip.frag.more", "/ip/frag/more"),
+        ("tcp.sport", "/tcp/sport"),
+        ("tcp.dport", "/tcp/dport"),
+        ("tcp.seq", "/tcp/seq"),
+        ("tcp.ack", "/tcp/ack"),
+        ("tcp.win", "/tcp/win"),
+        ("tcp.seq_raw", "/tcp/seq_raw"),
+        ("tcp.ack_raw", "/tcp/ack_raw"),
+        ("tcp.win_raw", "/tcp/win_raw"),
+        ("tcp.len", "/tcp/len"),
+        ("tcp.mss", "/tcp/mss"),
+        ("tcp.wscale", "/tcp/wscale"),
+        ("tcp.tsval", "/tcp/tsval"),
+        ("tcp.tsecr", "/tcp/tsecr"),
+        ("tcp.sack_perm", "/tcp/sack_perm"),
+        ("udp.sport", "/udp/sport"),
+        ("udp.dport", "/udp/dport"),
+        ("udp.len", "/udp/len"),
+        ("icmp.type", "/icmp/type"),
+        ("icmp.code", "/icmp/code"),
+        ("icmp.id", "/icmp/id"),
+        ("icmp.seq", "/icmp/seq"),
+        ("icmp.mtu", "/icmp/mtu"),
+        ("icmp.quoted.src", "/icmp/quoted/src"),
+        ("icmp.quoted.dst", "/icmp/quoted/dst"),
+        ("icmp.quoted.proto", "/icmp/quoted/proto"),
+        ("icmp.quoted.sport", "/icmp/quoted/sport"),
+        ("icmp.quoted.dport", "/icmp/quoted/dport"),
+        ("dns.id", "/dns/id"),
+        ("dns.qr", "/dns/qr"),
+        ("dns.rcode", "/dns/rcode"),
+        ("outer.src", "/outer/src"),
+        ("outer.dst", "/outer/dst"),
+    ];
+    for (fact, pointer) in plain {
+        put(&mut facts, fact, packet.pointer(pointer).map(plainly));
+    }
+    let ns = packet["ts_ns"].as_u64().expect("a time");
+    facts.insert(
+        "time",
+        format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000),
+    );
+    let markers = ["flannel-udp", "ipip", "6in4", "4in6", "6in6"];
+    let layers = strings(&packet["layers"]);
+    let layers = layers.filter(|name| !markers.contains(name));
+    facts.insert("layers", layers.collect::<Vec<_>>().join(":"));
+    if let Some(flags) = packet.pointer("/tcp/flags") {
+        facts.insert("tcp.flags", strings(flags).collect::<Vec<_>>().join(","));
+    }
+    put(
+        &mut facts,
+        "tcp.sack",
+        packet.pointer("/tcp/sack").map(Value::to_string),
+    );
+    for (fact, list) in [("dns.queries", "queries"), ("dns.answers", "answers")] {
+        let records = packet["dns"][list].as_array();
+        put(
+            &mut facts,
+            fact,
+            records.map(|records| records.iter().map(our_record).collect()),
+        );
+    }
+    let vnis = packet["encap"].as_array().into_iter().flatten();
+    let vnis: Vec<String> = vnis
+        .filter_map(|encap| encap.get("vni").map(plainly))
+        .collect();
+    put(
+        &mut facts,
+        "vni",
+        (!vnis.is_empty()).then(|| vnis.join(",")),
+    );
+    facts
+}
+
+fn put(facts: &mut Facts, fact: &'static str, value: Option<String>) {
+    // What the object says by leaving it out, tshark says too.
+    facts.extend(
+        value
+            .filter(|value| value != "null")
+            .map(|value| (fact, value)),
+    );
+}
+
+fn plainly(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn strings(value: &Value) -> impl Iterator<Item = &str> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+fn our_record(record: &Value) -> String {
+    let text = |key: &str| record.get(key).map(plainly).unwrap_or_default();
+    let data = match text("type").as_str() {
+        "A" | "AAAA" | "CNAME" | "NS" | "PTR" | "MX" | "SRV" | "SOA" | "TXT" => text("data"),
+        _ => String::new(),
+    };
+    format!("{} {} {data};", text("name"), text("type"))
+}
+
+/// From tshark's dissection of one packet.
+pub fn theirs(packet: &Node) -> Facts {
+    let mut facts = Facts::new();
+    let frame = packet
+        .children
+        .iter()
+        .find(|node| node.name == "frame")
+        .unwrap_or_else(|| panic!("a frame in {packet:?}"));
+    for (fact, field) in [
+        ("n", "frame.number"),
+        ("len", "frame.len"),
+        ("caplen", "frame.cap_len"),
+        ("time", "frame.time_epoch"),
+    ] {
+        put(&mut facts, fact, frame.get(field).map(str::to_owned));
+    }
+    // What an error quotes is not in the packet: the layers end with the error.
+    let names = frame.get("frame.protocols").unwrap_or_default().split(':');
+    let mut layers = Vec::new();
+    for name in names {
+        let sll2 = packet
+            .children
+            .iter()
+            .any(|node| node.name == "sll" && node.get("sll.ifindex").is_some());
+        let name = match name {
+            "sll" if sll2 => "sll2",
+            "dns" | "mdns" | "llmnr" => "dns",
+            name => match LAYERS.iter().find(|(theirs, _)| *theirs == name) {
+                Some((_, ours)) => ours,
+                None => continue,
+            },
+        };
+        layers.push(name);
+        if matches!(name, "icmp" | "icmpv6") {
+            break;
+        }
+    }
+    facts.insert("layers", layers.join(":"));
+    tunnels(&mut facts, &packet.children);
+    innermost(&mut facts, &packet.children);
+    facts
+}
+
+fn tunnels(facts: &mut Facts, layers: &[Node]) {
+    let is_ip = |node: &&Node| matches!(node.name.as_str(), "ip" | "ipv6");
+    let mut vnis = Vec::new();
+    for layer in layers {
+        for field in ["vxlan.vni", "geneve.vni", "gre.key"] {
+            let number = layer.get(field).and_then(number);
+            vnis.extend(number.map(|number| number.to_string()));
+        }
+    }
+    put(facts, "vni", (!vnis.is_empty()).then(|| vnis.join(",")));
+    let encapsulating = layers
+        .iter()
+        .filter(|node| matches!(node.name.as_str(), "gre" | "vxlan" | "geneve"));
+    let tunnelled = layers.iter().filter(is_ip).count() > 1 || encapsulating.count() > 0;
+    if let Some(outermost) = layers.iter().find(is_ip).filter(|_| tunnelled) {
+        let field = |end: &str| outermost.get(&format!("{}.{end}", outermost.name));
+        put(facts, "outer.src", field("src").map(str::to_owned));
+        put(facts, "outer.dst", field("dst").map(str::to_owned));
+    }
+}
+
+/// Decimal, `0x` hexadecimal.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn innermost(facts: &mut Facts, layers: &[Node]) {
+    let ip = layers
+        .iter()
+        .rposition(|node| matches!(node.name.as_str(), "ip" | "ipv6"));
+    for layer in &layers[ip.unwrap_or(0)..] {
+        match layer.name.as_str() {
+            "ip" => ipv4(facts, layer),
+            "ipv6" => ipv6(facts, layer),
+            "tcp" => tcp(facts, layer),
+            "udp" => numbers(
+                facts,
+                layer,
+                &[
+                    ("udp.sport", "udp.srcport"),
+                    ("udp.dport", "udp.dstport"),
+                    ("udp.len", "udp.length"),
+                ],
+            ),
+            "icmp" => {
+                numbers(
+                    facts,
+                    layer,
+                    &[
+                        ("icmp.type", "icmp.type"),
+                        ("icmp.code", "icmp.code"),
+                        ("icmp.id", "icmp.ident"),
+                        ("icmp.seq", "icmp.seq"),
+                        ("icmp.mtu", "icmp.mtu"),
+                    ],
+                );
+                quoted(facts, layer);
+            }
+            "icmpv6" => {
+                numbers(
+                    facts,
+                    layer,
+                    &[
+                        ("icmp.type", "icmpv6.type"),
+                        ("icmp.code", "icmpv6.code"),
+                        ("icmp.id", "icmpv6.echo.identifier"),
+                        ("icmp.seq", "icmpv6.echo.sequence_number"),
+                        ("icmp.mtu", "icmpv6.mtu"),
+                    ],
+                );
+                quoted(facts, layer);
+            }
+            "dns" | "mdns" | "llmnr" => dns(facts, layer),
+            _ => {}
+        }
+    }
+}
+
+fn numbers(facts: &mut Facts, node: &Node, fields: &[(&'static str, &str)]) {
+    for (fact, field) in fields {
+        let value = node.own(field).and_then(number);
+        put(facts, fact, value.map(|value| value.to_string()));
+    }
+}
+
+/// tshark has fragments' offsets in the headers' unit of eight bytes.
+fn in_bytes(offset: u64) -> String {
+    (offset * 8).to_string()
+}
+
+fn ipv4(facts: &mut Facts, ip: &Node) {
+    numbers(
+        facts,
+        ip,
+        &[
+            ("ip.version", "ip.version"),
+            ("ip.proto", "ip.proto"),
+            ("ip.ttl", "ip.ttl"),
+            ("ip.len", "ip.len"),
+            ("ip.id", "ip.id"),
+        ],
+    );
+    put(facts, "ip.src", ip.get("ip.src").map(str::to_owned));
+    put(facts, "ip.dst", ip.get("ip.dst").map(str::to_owned));
+    let more = ip.get("ip.flags.mf").is_some_and(|flag| flag == "1");
+    let offset = ip.get("ip.frag_offset").and_then(number).unwrap_or(0);
+    if more || offset > 0 {
+        facts.insert("ip.frag.offset", in_bytes(offset));
+        facts.insert("ip.frag.more", more.to_string());
+    }
+}
+
+fn ipv6(facts: &mut Facts, ip: &Node) {
+    numbers(
+        facts,
+        ip,
+        &[
+            ("ip.version", "ipv6.version"),
+            ("ip.proto", "ipv6.nxt"),
+            ("ip.ttl", "ipv6.hlim"),
+            ("ip.id", "ipv6.fraghdr.ident"),
+        ],
+    );
+    let payload = ip
+        .get("ipv6.plen")
+        .and_then(number)
+        .map(|length| length + 40);
+    put(facts, "ip.len", payload.map(|length| length.to_string()));
+    put(facts, "ip.src", ip.get("ipv6.src").map(str::to_owned));
+    put(facts, "ip.dst", ip.get("ipv6.dst").map(str::to_owned));
+    let more = ip.get("ipv6.fraghdr.more");
+    let offset = ip.get("ipv6.fraghdr.offset").and_then(number);
+    put(facts, "ip.frag.offset", offset.map(in_bytes));
+    put(
+        facts,
+        "ip.frag.more",
+        more.map(|more| (more == "1").to_string()),
+    );
+}
+
+fn tcp(facts: &mut Facts, tcp: &Node) {
+    numbers(
+        facts,
+        tcp,
+        &[
+            ("tcp.sport", "tcp.srcport"),
+            ("tcp.dport", "tcp.dstport"),
+            ("tcp.seq", "tcp.seq"),
+            ("tcp.ack", "tcp.ack"),
+            ("tcp.win", "tcp.window_size"),
+            ("tcp.seq_raw", "tcp.seq_raw"),
+            ("tcp.ack_raw", "tcp.ack_raw"),
+            ("tcp.win_raw", "tcp.window_size_value"),
+            ("tcp.len", "tcp.len"),
+            ("tcp.mss", "tcp.options.mss_val"),
+            ("tcp.wscale", "tcp.options.wscale.shift"),
+            ("tcp.tsval", "tcp.options.timestamp.tsval"),
+            ("tcp.tsecr", "tcp.options.timestamp.tsecr"),
+        ],
+    );
+    if let Some(word) = tcp.get("tcp.flags").and_then(number) {
+        let names = FLAGS.iter().filter(|(bit, _)| word & u64::from(*bit) != 0);
+        let mut names: Vec<&str> = names.map(|(_, name)| *name).collect();
+        names.extend((word & 0xe00 != 0).then_some("Reserved"));
+        facts.insert("tcp.flags", names.join(","));
+    }
+    let permitted = tcp.get("tcp.options.sack_perm");
+    put(facts, "tcp.sack_perm", permitted.map(|_| "true".to_owned()));
+    let edge = |name| {
+        tcp.all(name)
+            .into_iter()
+            .map(|node: &Node| node.show.clone())
+            .collect::<Vec<String>>()
+    };
+    let lefts = edge("tcp.options.sack_le");
+    let blocks = lefts.into_iter().zip(edge("tcp.options.sack_re"));
+    let blocks: Vec<String> = blocks
+        .map(|(left, right)| format!("[{left},{right}]"))
+        .collect();
+    put(
+        facts,
+        "tcp.sack",
+        (!blocks.is_empty()).then(|| format!("[{}]", blocks.join(","))),
+    );
+}
+
+fn quoted(facts: &mut Facts, icmp: &Node) {
+    let Some(ip) = icmp
+        .children
+        .iter()
+        .find(|node| matches!(node.name.as_str(), "ip" | "ipv6"))
+    else {
+        return;
+    };
+    for (fact, field) in [("icmp.quoted.src", "src"), ("icmp.quoted.dst", "dst")] {
+        put(
+            facts,
+            fact,
+            ip.get(&format!("{}.{field}", ip.name)).map(str::to_owned),
+        );
+    }
+    let protocol = if ip.name == "ip" {
+        "ip.proto"
+    } else {
+        "ipv6.nxt"
+    };
+    numbers(facts, ip, &[("icmp.quoted.proto", protocol)]);
+    // After extension headers the last of them tells the protocol.
+    for last in [
+        "ipv6.hopopts.nxt",
+        "ipv6.dstopts.nxt",
+        "ipv6.routing.nxt",
+        "ipv6.fraghdr.nxt",
+    ] {
+        numbers(facts, ip, &[("icmp.quoted.proto", last)]);
+    }
+    for protocol in ["tcp", "udp"] {
+        if let Some(node) = icmp.children.iter().find(|node| node.name == protocol) {
+            let source = node.get(&format!("{protocol}.srcport"));
+            let destination = node.get(&format!("{protocol}.dstport"));
+            put(facts, "icmp.quoted.sport", source.map(str::to_owned));
+            put(facts, "icmp.quoted.dport", destination.map(str::to_owned));
+        }
+    }
+}
+
+fn dns(facts: &mut Facts, dns: &Node) {
+    numbers(
+        facts,
+        dns,
+        &[("dns.id", "dns.id"), ("dns.rcode", "dns.flags.rcode")],
+    );
+    facts.entry("dns.rcode").or_insert_with(|| "0".to_owned());
+    let response = dns.get("dns.flags.response").and_then(number);
+    put(facts, "dns.qr", response.map(|bit| (bit == 1).to_string()));
+    // A query's code is not shown.
+    if response == Some(0) {
+        facts.remove("dns.rcode");
+    }
+    let records = |section: &str, name: &str, kind: &str| {
+        let records = dns
+            .line(section)
+            .map(|line| line.children.iter().collect::<Vec<_>>());
+        let record = |node: &&Node| {
+            let name = node.get(name).map_or_else(|| service(node), str::to_owned);
+            let kind = node.get(kind).and_then(number).unwrap_or(0);
+            format!("{name} {} {};", kind_name(kind), record_data(kind, node))
+        };
+        records
+            .unwrap_or_default()
+            .iter()
+            .map(record)
+            .collect::<String>()
+    };
+    facts.insert(
+        "dns.queries",
+        records("Queries", "dns.qry.name", "dns.qry.type"),
+    );
+    facts.insert(
+        "dns.answers",
+        records("Answers", "dns.resp.name", "dns.resp.type"),
+    );
+}
+
+/// tshark takes the names of services apart.
+fn service(record: &Node) -> String {
+    let parts = ["dns.srv.service", "dns.srv.proto", "dns.srv.name"];
+    let parts: Vec<&str> = parts.iter().filter_map(|part| record.get(part)).collect();
+    parts.join(".")
+}
+
+fn kind_name(number: u64) -> String {
+    const NAMES: [(u64, &str); 30] = [
+        (1, "A"),
+        (2, "NS"),
+        (5, "CNAME"),
+        (6, "SOA"),
+        (12, "PTR"),
+        (13, "HINFO"),
+        (15, "MX"),
+        (16, "TXT"),
+        (28, "AAAA"),
+        (33, "SRV"),
+        (35, "NAPTR"),
+        (41, "OPT"),
+        (43, "DS"),
+        (44, "SSHFP"),
+        (46, "RRSIG"),
+        (47, "NSEC"),
+        (48, "DNSKEY"),
+        (50, "NSEC3"),
+        (51, "NSEC3PARAM"),
+        (52, "TLSA"),
+        (59, "CDS"),
+        (60, "CDNSKEY"),
+        (61, "OPENPGPKEY"),
+        (64, "SVCB"),
+        (65, "HTTPS"),
+        (99, "SPF"),
+        (250, "TSIG"),
+        (251, "IXFR"),
+        (252, "AXFR"),
+        (255, "ANY"),
+    ];
+    match NAMES.iter().find(|(known, _)| *known == number) {
+        Some((_, name)) => (*name).to_owned(),
+        None if number == 257 => "CAA".to_owned(),
+        None => format!("TYPE{number}"),
+    }
+}
+
+fn record_data(kind: u64, node: &Node) -> String {
+    let fields: &[&str] = match kind {
+        1 => &["dns.a"],
+        2 => &["dns.ns"],
+        5 => &["dns.cname"],
+        6 => &["dns.soa.mname"],
+        12 => &["dns.ptr.domain_name"],
+        15 => &["dns.mx.preference", "dns.mx.mail_exchange"],
+        16 => &["dns.txt"],
+        28 => &["dns.aaaa"],
+        33 => &[
+            "dns.srv.priority",
+            "dns.srv.weight",
+            "dns.srv.port",
+            "dns.srv.target",
+        ],
+        _ => &[],
+    };
+    let values = fields.iter().flat_map(|field| node.all(field));
+    let values: Vec<&str> = values.map(|node| node.show.as_str()).collect();
+    values.join(" ")
+}

@@ -1,0 +1,22 @@
+//! `netdig overlay -r`: the program, end to end, on files of every kind.
+
+mod against_tshark;
+mod agreement;
+#[allow(dead_code)]
+#[path = "../tshark_lines/build.rs"]
+mod build;
+#[allow(dead_code)]
+#[path = "../captures/craft.rs"]
+mod craft;
+mod facts;
+mod failures;
+mod field_cases;
+mod foreign;
+mod formats;
+mod hostile;
+mod options;
+mod pdml;
+#[allow(dead_code)]
+mod program;
+mod sets;
+mod streams;

@@ -1,0 +1,134 @@
+//! tshark's dissection of a file as trees of fields.
+
+use super::program::tool;
+use std::path::Path;
+
+/// A protocol or a field, with what stands within it.
+#[derive(Debug, Default)]
+pub struct Node {
+    pub name: String,
+    /// The value as filters have it; for text lines, the text.
+    pub show: String,
+    pub children: Vec<Node>,
+}
+
+impl Node {
+    /// All nodes within this one with that name, in order.
+    pub fn all<'a>(&'a self, name: &str) -> Vec<&'a Node> {
+        let mut found = Vec::new();
+        self.collect(name, &mut found);
+        found
+    }
+
+    fn collect<'a>(&'a self, name: &str, found: &mut Vec<&'a Node>) {
+        for child in &self.children {
+            if child.name == name {
+                found.push(child);
+            }
+            child.collect(name, found);
+        }
+    }
+
+    /// The first value with that name within this one.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).first().map(|node| node.show.as_str())
+    }
+
+    /// The first value with that name, but not of the packet that an ICMP error
+    /// quotes.
+    pub fn own(&self, name: &str) -> Option<&str> {
+        let quoted = |node: &Node| {
+            matches!(
+                node.name.as_str(),
+                "ip" | "ipv6" | "tcp" | "udp" | "icmp" | "icmpv6"
+            )
+        };
+        self.children.iter().find_map(|child| match child {
+            child if child.name == name => Some(child.show.as_str()),
+            child if quoted(child) => None,
+            child => child.own(name),
+        })
+    }
+
+    /// A child that is a line of text and begins so.
+    pub fn line(&self, start: &str) -> Option<&Node> {
+        let lines = self.children.iter().filter(|child| child.name.is_empty());
+        lines
+            .into_iter()
+            .find(|child| child.show.starts_with(start))
+    }
+}
+
+/// The packets of a file as tshark dissects them, flannel's port told; `None`
+/// where there is no tshark.
+pub fn dissect(file: &Path) -> Option<Vec<Node>> {
+    let mut arguments = vec![
+        "-n",
+        "-r",
+        file.to_str().expect("a path of text"),
+        "-T",
+        "pdml",
+    ];
+    arguments.extend(["-d", "udp.port==8285,ip", "-d", "udp.port==8472,vxlan"]);
+    // What one packet says, as netdig has it; not what several say together.
+    for off in [
+        "ip.defragment:FALSE",
+        "ipv6.defragment:FALSE",
+        "tcp.desegment_tcp_streams:FALSE",
+        "http.desegment_headers:FALSE",
+        "http.desegment_body:FALSE",
+    ] {
+        arguments.extend(["-o", off]);
+    }
+    let output = tool("tshark", &arguments)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tshark failed: {said}");
+    Some(parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// Values may hold ends of lines, but neither `<` nor `>`: those are escaped.
+fn parse(text: &str) -> Vec<Node> {
+    let mut packets = Vec::new();
+    let mut open: Vec<Node> = Vec::new();
+    for tag in text.split('<') {
+        let tag = tag.split('>').next().unwrap_or_default();
+        if tag == "packet" {
+            open.push(Node::default());
+        } else if tag.starts_with("proto ") || tag.starts_with("field ") {
+            let node = Node {
+                name: attribute(tag, "name"),
+                show: attribute(tag, "show"),
+                children: Vec::new(),
+            };
+            match (tag.ends_with('/'), open.last_mut()) {
+                (true, Some(parent)) => parent.children.push(node),
+                _ => open.push(node),
+            }
+        } else if tag == "/packet" {
+            packets.extend(open.pop());
+        } else if tag == "/proto" || tag == "/field" {
+            let node = open.pop().expect("an open tag");
+            open.last_mut().expect("a parent").children.push(node);
+        }
+    }
+    packets
+}
+
+fn attribute(tag: &str, name: &str) -> String {
+    let start = format!(" {name}=\"");
+    let Some((_, rest)) = tag.split_once(&start) else {
+        return String::new();
+    };
+    let value = rest.split('"').next().unwrap_or_default();
+    let mut value = value.to_owned();
+    for (escape, character) in [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#x27;", "'"),
+        ("&amp;", "&"),
+    ] {
+        value = value.replace(escape, character);
+    }
+    value
+}

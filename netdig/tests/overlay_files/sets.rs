@@ -1,0 +1,424 @@
+//! Captures by kind. Each frame has another second and nanosecond.
+
+use super::build::*;
+use super::streams;
+
+/// One file: its name, link type (LINKTYPE registry) and frames.
+pub struct Set {
+    pub name: &'static str,
+    pub link: u32,
+    pub frames: Vec<Vec<u8>>,
+}
+
+fn set(name: &'static str, link: u32, frames: Vec<Vec<u8>>) -> Set {
+    Set { name, link, frames }
+}
+
+const RAW: u32 = 101;
+const ETHERNET: u32 = 1;
+/// Flannel hosts and the hosts' own addresses.
+const POD_A: [u8; 4] = [10, 244, 1, 7];
+const POD_B: [u8; 4] = [10, 244, 2, 9];
+
+pub fn all() -> Vec<Set> {
+    let payloads = payloads();
+    let inner_v6: Vec<Vec<u8>> = inner_v6();
+    let each = |wrap: &dyn Fn(&Vec<u8>) -> Vec<u8>| payloads.iter().map(wrap).collect::<Vec<_>>();
+    let each_v6 =
+        |wrap: &dyn Fn(&Vec<u8>) -> Vec<u8>| inner_v6.iter().map(wrap).collect::<Vec<_>>();
+    let vxlan = |flags, vni: u32, inner: &[u8]| {
+        let word = (vni << 8).to_be_bytes();
+        cat(&[&[flags, 0, 0, 0], &word, &ethernet(0x0800, inner)])
+    };
+    vec![
+        set("raw", RAW, each(&|p| p.clone())),
+        set("raw-ipv4", 228, each(&|p| p.clone())),
+        set("raw-ipv6", 229, inner_v6.clone()),
+        set(
+            "raw-of-both",
+            RAW,
+            [payloads.clone(), inner_v6.clone()].concat(),
+        ),
+        set("ethernet", ETHERNET, each(&|p| ethernet(0x0800, p))),
+        set("ethernet-v6", ETHERNET, each_v6(&|p| ethernet(0x86dd, p))),
+        set(
+            "padded",
+            ETHERNET,
+            each(&|p| {
+                let mut frame = ethernet(0x0800, p);
+                frame.resize(frame.len().max(60), 0);
+                frame
+            }),
+        ),
+        set(
+            "vlan",
+            ETHERNET,
+            each(&|p| ethernet(0x8100, &cat(&[&[0xa0, 5, 8, 0], p]))),
+        ),
+        set(
+            "qinq",
+            ETHERNET,
+            each(&|p| ethernet(0x88a8, &cat(&[&[0, 5, 0x81, 0, 0, 6, 8, 0], p]))),
+        ),
+        set(
+            "flannel-udp",
+            RAW,
+            each(&|p| ipv4(A, B, 17, &udp(8285, 8285, p))),
+        ),
+        set(
+            "flannel-udp-off-a-link",
+            ETHERNET,
+            each(&|p| ethernet(0x0800, &ipv4(A, B, 17, &udp(8285, 8285, p)))),
+        ),
+        set(
+            "vxlan-4789",
+            ETHERNET,
+            each(&|p| {
+                ethernet(
+                    0x0800,
+                    &ipv4(A, B, 17, &udp(51234, 4789, &vxlan(8, 4097, p))),
+                )
+            }),
+        ),
+        set(
+            "vxlan-8472",
+            ETHERNET,
+            each(&|p| {
+                ethernet(
+                    0x0800,
+                    &ipv4(A, B, 17, &udp(51234, 8472, &vxlan(0x88, 1, p))),
+                )
+            }),
+        ),
+        set(
+            "vxlan-over-v6",
+            ETHERNET,
+            each(&|p| {
+                ethernet(
+                    0x86dd,
+                    &ipv6(17, 64, &udp(51234, 4789, &vxlan(8, 0xff_ffff, p))),
+                )
+            }),
+        ),
+        set(
+            "geneve",
+            ETHERNET,
+            each(&|p| {
+                let header = [0, 0, 0x65, 0x58, 0x01, 0x02, 0x03, 0];
+                ethernet(
+                    0x0800,
+                    &ipv4(
+                        A,
+                        B,
+                        17,
+                        &udp(51234, 6081, &cat(&[&header, &ethernet(0x0800, p)])),
+                    ),
+                )
+            }),
+        ),
+        set(
+            "geneve-options",
+            RAW,
+            each(&|p| {
+                let header = [2, 0x40, 8, 0, 0, 0, 9, 0, 1, 2, 0x80, 1, 1, 2, 3, 4];
+                ipv4(A, B, 17, &udp(51234, 6081, &cat(&[&header, p])))
+            }),
+        ),
+        set(
+            "gre",
+            RAW,
+            each(&|p| ipv4(A, B, 47, &cat(&[&[0, 0, 8, 0], p]))),
+        ),
+        set(
+            "gre-key",
+            RAW,
+            each(&|p| ipv4(A, B, 47, &cat(&[&[0x20, 0, 8, 0, 0, 0, 0x12, 0x34], p]))),
+        ),
+        set(
+            "gre-sequence",
+            RAW,
+            each(&|p| ipv4(A, B, 47, &cat(&[&[0x10, 0, 8, 0, 0, 0, 0, 9], p]))),
+        ),
+        set(
+            "gretap",
+            RAW,
+            each(&|p| ipv4(A, B, 47, &cat(&[&[0, 0, 0x65, 0x58], &ethernet(0x0800, p)]))),
+        ),
+        set("ipip", RAW, each(&|p| ipv4(A, B, 4, p))),
+        set("6in4", RAW, each_v6(&|p| ipv4(A, B, 41, p))),
+        set("4in6", RAW, each(&|p| ipv6(4, 64, p))),
+        set("6in6", RAW, each_v6(&|p| ipv6(41, 64, p))),
+        set(
+            "tunnels-in-tunnels",
+            ETHERNET,
+            each(&|p| {
+                let flannel = ipv4(A, B, 17, &udp(8285, 8285, p));
+                ethernet(
+                    0x0800,
+                    &ipv4(A, B, 17, &udp(51234, 4789, &vxlan(8, 7, &flannel))),
+                )
+            }),
+        ),
+        set(
+            "sll",
+            113,
+            each(&|p| cat(&[&[0, 4, 0, 1, 0, 6], &MAC_A, &[0, 0, 8, 0], p])),
+        ),
+        set(
+            "sll2",
+            276,
+            each(&|p| {
+                let header = [8, 0, 0, 0, 0, 0, 0, 9, 0, 1, 4, 6];
+                cat(&[&header, &MAC_A, &[0, 0], p])
+            }),
+        ),
+        set("null-little", 0, each(&|p| cat(&[&[2, 0, 0, 0], p]))),
+        set("null-big", 0, each(&|p| cat(&[&[0, 0, 0, 2], p]))),
+        set("null-v6", 0, each_v6(&|p| cat(&[&[24, 0, 0, 0], p]))),
+        set("loop", 108, each(&|p| cat(&[&[0, 0, 0, 2], p]))),
+        set("arp", ETHERNET, arps()),
+        set("ipv4-forms", RAW, ipv4_forms()),
+        set("ipv6-extensions", RAW, ipv6_extensions()),
+        set("icmp-errors", RAW, icmp_errors()),
+        set("icmpv6", RAW, icmpv6_messages()),
+        set("wrong-lengths", RAW, wrong_lengths()),
+        set("tcp-handshake", RAW, streams::handshake()),
+        set("tcp-wrap", RAW, streams::wrap()),
+        set("tcp-reuse", RAW, streams::reuse()),
+        set("tcp-no-syn", RAW, streams::without_syn()),
+        set("tcp-answer-first", RAW, streams::answer_first()),
+        set("tcp-odd", RAW, streams::odd()),
+        set("dns", RAW, streams::dns_messages()),
+        set("dns-over-tcp", RAW, streams::dns_over_tcp()),
+    ]
+}
+
+/// What goes through tunnels: IPv4 with TCP, UDP, ICMP, DNS, HTTP within.
+fn payloads() -> Vec<Vec<u8>> {
+    let question = dns(0x4242, 0x100, [&[question("myapp.org", 1)], &[], &[], &[]]);
+    let answer = record("myapp.org", 1, &[192, 168, 13, 2]);
+    let answered = dns(
+        0x4242,
+        0x8180,
+        [&[self::question("myapp.org", 1)], &[answer], &[], &[]],
+    );
+    let mut packets = streams::handshake();
+    packets.extend([
+        ipv4(POD_A, POD_B, 17, &udp(5000, 6000, b"hello")),
+        ipv4(POD_A, POD_B, 17, &udp(5000, 6000, b"")),
+        ipv4(POD_A, POD_B, 17, &udp(40000, 53, &question)),
+        ipv4(POD_B, POD_A, 17, &udp(53, 40000, &answered)),
+        icmp(8, 0, [0x12, 0x34, 0, 1], &[0x61; 56]),
+        icmp(0, 0, [0x12, 0x34, 0, 1], &[0x61; 56]),
+        icmp(
+            3,
+            4,
+            [0, 0, 5, 0x78],
+            &ipv4(A, B, 17, &udp(1, 2, b"abcdefgh")),
+        ),
+    ]);
+    packets
+}
+
+fn inner_v6() -> Vec<Vec<u8>> {
+    let segment = Segment {
+        flags: 2,
+        seq: 77,
+        ack: 0,
+        ..SEGMENT
+    };
+    vec![
+        ipv6(17, 64, &udp(5000, 6000, b"hello")),
+        ipv6(6, 63, &segment.bytes()),
+        icmpv6(128, 0, &[0x12, 0x34, 0, 1, 1, 2, 3, 4]),
+        icmpv6(129, 0, &[0x12, 0x34, 0, 1, 1, 2, 3, 4]),
+        ipv6(
+            17,
+            1,
+            &udp(
+                40000,
+                53,
+                &dns(7, 0x100, [&[question("a.b", 28)], &[], &[], &[]]),
+            ),
+        ),
+    ]
+}
+
+fn arps() -> Vec<Vec<u8>> {
+    let mut frames: Vec<Vec<u8>> = (1..10).map(|op| ethernet(0x0806, &arp(op, A, B))).collect();
+    frames.push(ethernet(0x0806, &cat(&[&arp(1, A, B), &[0; 18]])));
+    frames.push(ethernet(0x0806, &arp(1, A, B)[..20]));
+    frames
+}
+
+fn with_options(options: &[u8], protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = ipv4(A, B, protocol, &cat(&[options, payload]));
+    packet[0] = 0x45 + (options.len() / 4) as u8;
+    packet
+}
+
+fn ipv4_forms() -> Vec<Vec<u8>> {
+    let datagram = udp(1000, 2000, &[b'z'; 64]);
+    let mut packets = vec![
+        with_options(&[7, 7, 4, 1, 2, 3, 4, 0], 17, &datagram),
+        with_options(&[0x94, 4, 0, 0], 17, &datagram),
+        with_options(&[1; 40], 17, &datagram),
+        ipv4_fragment(A, B, 17, 0x4000, 9, &datagram),
+        ipv4_fragment(A, B, 17, 0x2000, 10, &datagram[..40]),
+        ipv4_fragment(A, B, 17, 5, 10, &datagram[40..]),
+        ipv4_fragment(A, B, 6, 0x2000, 11, &SEGMENT.bytes()),
+        ipv4_fragment(A, B, 1, 0x2001, 12, &[8; 16]),
+        ipv4_fragment(A, B, 17, 0x1fff, 13, b"abc"),
+    ];
+    for protocol in [0, 2, 50, 89, 103, 112, 132, 253, 255] {
+        packets.push(ipv4(A, B, protocol, &[0x11; 24]));
+    }
+    let mut other_ttl = ipv4(A, B, 17, &datagram);
+    (other_ttl[8], other_ttl[1]) = (1, 0xb8);
+    packets.push(other_ttl);
+    packets
+}
+
+fn ipv6_extensions() -> Vec<Vec<u8>> {
+    let datagram = udp(1000, 2000, b"abcdefgh");
+    let hop = |next| cat(&[&[next, 0, 5, 2, 0, 0, 1, 0]]);
+    let fragment =
+        |next, word: u16, id: u8| cat(&[&[next, 0], &word.to_be_bytes(), &[0, 0, 0, id]]);
+    vec![
+        ipv6(0, 64, &cat(&[&hop(17), &datagram])),
+        ipv6(
+            0,
+            64,
+            &cat(&[&hop(60), &[17, 0, 1, 4, 0, 0, 0, 0], &datagram]),
+        ),
+        ipv6(
+            43,
+            64,
+            &cat(&[&[17, 2, 0, 0, 0, 0, 0, 0], &link_local(9), &datagram]),
+        ),
+        ipv6(
+            60,
+            64,
+            &cat(&[&[58, 0, 1, 4, 0, 0, 0, 0], &[128, 0, 0, 0, 0, 1, 0, 2]]),
+        ),
+        ipv6(44, 64, &cat(&[&fragment(17, 1, 5), &datagram])),
+        ipv6(44, 64, &cat(&[&fragment(17, 0x10, 5), &datagram])),
+        ipv6(44, 64, &cat(&[&fragment(17, 0, 6), &datagram])),
+        ipv6(0, 64, &cat(&[&hop(44), &fragment(6, 0x21, 7), &[0; 24]])),
+        ipv6(51, 64, &cat(&[&[17, 4, 0, 0], &[0; 20], &datagram])),
+        ipv6(59, 64, b"abc"),
+        ipv6(50, 64, &[1; 24]),
+        ipv6(132, 64, &[1; 24]),
+        ipv6(0, 64, &hop(59)),
+        ipv6(0, 64, &[17, 0]),
+    ]
+}
+
+/// Errors with what they are about, quoted wholly, hardly and not at all.
+fn icmp_errors() -> Vec<Vec<u8>> {
+    let about_udp = ipv4(
+        [10, 0, 0, 9],
+        [10, 0, 0, 8],
+        17,
+        &udp(1000, 2000, b"abcdefgh"),
+    );
+    let segment = Segment {
+        ports: (3000, 80),
+        flags: 2,
+        ..SEGMENT
+    };
+    let about_tcp = segment.forth();
+    let about_icmp = icmp(8, 0, [1, 2, 3, 4], b"abcdefgh");
+    let with_option = with_options(&[1; 4], 17, &udp(1000, 2000, b"abcdefgh"));
+    let mut packets = Vec::new();
+    for quoted in [&about_udp, &about_tcp, &about_icmp, &with_option] {
+        for (kind, code) in [
+            (3, 0),
+            (3, 1),
+            (3, 3),
+            (3, 4),
+            (3, 13),
+            (4, 0),
+            (5, 1),
+            (11, 0),
+            (11, 1),
+            (12, 0),
+        ] {
+            packets.push(icmp(kind, code, [0, 0, 5, 0x14], quoted));
+        }
+        for length in [20, 24, 27, 28] {
+            packets.push(icmp(3, 3, [0; 4], &quoted[..length]));
+        }
+    }
+    for kind in [0, 8, 13, 14, 9, 10, 17, 18, 40] {
+        packets.push(icmp(kind, 0, [0x12, 0x34, 0, 1], &[0; 16]));
+    }
+    packets
+}
+
+fn icmpv6_messages() -> Vec<Vec<u8>> {
+    let about_udp = ipv6(17, 64, &udp(1000, 2000, b"abcdefgh"));
+    let about_fragment = ipv6(
+        44,
+        64,
+        &cat(&[&[17, 0, 0, 1, 0, 0, 0, 5], &udp(1, 2, b"abcdefgh")]),
+    );
+    let segment = Segment {
+        ports: (3000, 80),
+        flags: 2,
+        ..SEGMENT
+    };
+    let about_tcp = ipv6(6, 64, &segment.bytes());
+    let mut packets = Vec::new();
+    for quoted in [&about_udp, &about_tcp, &about_fragment] {
+        for (kind, code) in [(1, 0), (1, 3), (1, 4), (2, 0), (3, 0), (4, 1)] {
+            packets.push(icmpv6(kind, code, &cat(&[&[0, 0, 5, 0], quoted])));
+        }
+        packets.push(icmpv6(1, 4, &cat(&[&[0; 4], &quoted[..40]])));
+    }
+    let target = link_local(0x77);
+    for kind in [135, 136] {
+        packets.push(icmpv6(
+            kind,
+            0,
+            &cat(&[&[0x60, 0, 0, 0], &target, &[1, 1], &MAC_A]),
+        ));
+        packets.push(icmpv6(kind, 0, &cat(&[&[0; 4], &target])));
+    }
+    packets.push(icmpv6(133, 0, &cat(&[&[0; 4], &[1, 1], &MAC_A])));
+    packets.push(icmpv6(
+        134,
+        0,
+        &cat(&[&[64, 0, 7, 8], &[0; 8], &[5, 1, 0, 0, 0, 0, 5, 0xdc]]),
+    ));
+    packets.push(icmpv6(137, 0, &cat(&[&[0; 4], &target, &target])));
+    packets.push(icmpv6(143, 0, &cat(&[&[0, 0, 0, 1, 4, 0, 0, 0], &target])));
+    packets.push(icmpv6(128, 0, &[0x12, 0x34, 0, 1]));
+    packets
+}
+
+/// Lengths that say too little, too much or nothing, and wrong checksums.
+fn wrong_lengths() -> Vec<Vec<u8>> {
+    let datagram = udp(1000, 2000, b"abcdef");
+    let segment = Segment {
+        ports: (1234, 4321),
+        payload: b"abcdef",
+        ..SEGMENT
+    };
+    let mut packets = vec![
+        ipv4_declaring(0, 17, &datagram),
+        ipv4_declaring(0, 6, &segment.bytes()),
+        ipv4_declaring(28, 17, &datagram),
+        ipv4(A, B, 17, &udp_declaring(0, 1, 2, b"abc")),
+        ipv4(A, B, 17, &udp_declaring(9, 1, 2, b"abcdef")),
+        ipv4(A, B, 17, &udp_declaring(100, 1, 2, b"abc")),
+        ipv4(A, B, 17, &udp_declaring(4, 1, 2, b"abc")),
+    ];
+    let mut wrong_sum = segment.forth();
+    (wrong_sum[10], wrong_sum[36]) = (0xde, 0xad);
+    packets.push(wrong_sum);
+    let mut jumbo = ipv6(17, 64, &datagram);
+    (jumbo[4], jumbo[5]) = (0, 0);
+    packets.push(jumbo);
+    packets
+}
