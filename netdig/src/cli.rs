@@ -19,7 +19,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Decode tunnelled packets, live or from a file
-    Overlay(overlay::OverlayArgs),
+    Overlay(Box<overlay::OverlayArgs>),
     /// A scenario in network namespaces: list, up, status, exec, run, down
     Lab(lab::LabArgs),
 }
