@@ -4,7 +4,8 @@ use aya_ebpf::{
     maps::{HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use netdig_ebpf::{
-    Config, LOSS_SLOTS, PORT_WORDS, Record, SYSCALL_TABLE, WIRE_KEY, WireSource, chain, loss,
+    Address, Config, LOSS_SLOTS, PORT_WORDS, Record, SYSCALL_TABLE, WIRE_KEY, WireSource, chain,
+    loss,
 };
 
 /// Constant after loading: the verifier folds every read of it.
@@ -75,6 +76,9 @@ pub struct Gather {
 pub struct Work {
     pub record: Record,
     pub gather: Gather,
+    /// The socket's own remote end, which each message of a batch starts from.
+    pub peer: Address,
+    pub pad: u32,
     pub data: [u8; 2 * SCRATCH],
 }
 

@@ -149,18 +149,25 @@ fn loop_over(count: u64, each: unsafe extern "C" fn(u64, *mut c_void) -> i64) {
     }
 }
 
-/// Puts the record that all messages of a call share into `work`.
+/// The file of a call that is wanted, after the record that all its messages
+/// share was put into `work`.
 #[inline(always)]
-fn start(task: Task, file: &File, fd: i32, call: Call) -> bool {
-    let Some(work) = work() else {
-        return false;
-    };
+fn start(call: Call) -> Option<File> {
+    let task = Task::current();
+    let fd = call.arg0() as i32;
+    let file = wanted_file(task, fd, call)?;
+    if task.compat() {
+        lose(lost_kind(file.class), loss::COMPAT);
+        return None;
+    }
+    let work = work()?;
     let flags = if call.is_write() { flag::WRITE } else { 0 };
     clear(&mut work.record);
     work.record.header = header(task, kind::IO, flags, call.kind, call.result);
     work.record.arg0 = call.result as u64;
     file.describe(fd, &mut work.record.fd);
-    true
+    work.peer = work.record.fd.remote;
+    Some(file)
 }
 
 /// readv, writev and their kin.
@@ -169,18 +176,9 @@ pub fn vectors(ctx: BtfTracePointContext) -> i32 {
     let Some(call) = ended_call(&ctx) else {
         return 0;
     };
-    let task = Task::current();
-    let fd = call.arg0() as i32;
-    let Some(file) = wanted_file(task, fd, call) else {
+    let Some(file) = start(call) else {
         return 0;
     };
-    if task.compat() {
-        lose(lost_kind(file.class), loss::COMPAT);
-        return 0;
-    }
-    if !start(task, &file, fd, call) {
-        return 0;
-    }
     if file.class == class::TUNNEL && !call.is_write() {
         find_source(call.arg1());
     }
@@ -273,31 +271,22 @@ pub fn message(ctx: BtfTracePointContext) -> i32 {
     let Some(call) = ended_call(&ctx) else {
         return 0;
     };
-    if call.kind == call::RECVMSG && only_looks(call.arg2()) {
-        return 0;
-    }
-    let task = Task::current();
-    let fd = call.arg0() as i32;
     if call.kind == call::RECVMSG {
-        let file = File::classify(task, file_of(task, fd));
-        if file.class == class::UNIX {
+        if only_looks(call.arg2()) {
+            return 0;
+        }
+        let task = Task::current();
+        if File::classify(task, file_of(task, call.arg0() as i32)).class == class::UNIX {
             passed_descriptors(call);
         }
     }
-    let Some(file) = wanted_file(task, fd, call) else {
+    let Some(file) = start(call) else {
         return 0;
     };
-    if task.compat() {
-        lose(lost_kind(file.class), loss::COMPAT);
-        return 0;
-    }
     let Some(message) = (unsafe { user::<Message>(call.arg1()) }) else {
         lose(lost_kind(file.class), loss::FAULT);
         return 0;
     };
-    if !start(task, &file, fd, call) {
-        return 0;
-    }
     let length = if call.result < 0 {
         sum(message.vectors, message.vector_count)
     } else {
@@ -349,6 +338,7 @@ unsafe extern "C" fn one_of_batch(index: u64, state: *mut c_void) -> i64 {
     }
     // The record is used for every message: take back what the last one set.
     work.record.arg1 = index & 0xffff;
+    work.record.fd.remote = work.peer;
     work.record.header.flags &= !(flag::CALL_ADDRESS | flag::WIRE_ADDRESS | flag::FAULT);
     emit_message(&message, length, state.write != 0, of);
     0
@@ -363,18 +353,9 @@ pub fn messages(ctx: BtfTracePointContext) -> i32 {
     if call.kind == call::RECVMMSG && only_looks(call.arg3()) {
         return 0;
     }
-    let task = Task::current();
-    let fd = call.arg0() as i32;
-    let Some(file) = wanted_file(task, fd, call) else {
+    let Some(file) = start(call) else {
         return 0;
     };
-    if task.compat() {
-        lose(lost_kind(file.class), loss::COMPAT);
-        return 0;
-    }
-    if !start(task, &file, fd, call) {
-        return 0;
-    }
     let mut state = Batch {
         messages: call.arg1(),
         class: u64::from(file.class),

@@ -84,6 +84,7 @@ fn time(command: &[&str], rounds: usize) -> Run {
     let mut memory = 0;
     for _ in 0..rounds {
         let start = Instant::now();
+        #[allow(clippy::zombie_processes)] // waited for by pid, with its usage
         let mut child = Command::new(command[0])
             .args(&command[1..])
             .stdout(Stdio::null())
@@ -140,7 +141,7 @@ fn write_capture(path: &Path, bytes: u64) -> std::io::Result<u64> {
     let mut sequences = vec![1_000u32; FLOWS as usize];
     while written < bytes {
         let flow = packets as u32 % FLOWS;
-        let data = packets as u32 / FLOWS % 2 == 0;
+        let data = (packets as u32 / FLOWS).is_multiple_of(2);
         let payload = if data { 1_360 } else { 0 };
         let frame = frame(flow, data, sequences[flow as usize], payload, packets);
         if data {

@@ -388,14 +388,18 @@ fn orphans_of_a_daemon_are_found() {
         .find(|process| process["name"] == "nginx-0-frontend1")
         .and_then(|process| process["pid"].as_u64())
         .expect("nginx");
-    let children =
-        fs::read_to_string(format!("/proc/{nginx}/task/{nginx}/children")).expect("children");
-    let worker: u64 = children
-        .split_whitespace()
-        .next()
-        .expect("a worker")
-        .parse()
-        .expect("a pid");
+    // The master listens before it makes its worker.
+    let mut worker = None;
+    wait_until("nginx has a worker", || {
+        let children = fs::read_to_string(format!("/proc/{nginx}/task/{nginx}/children"));
+        let children = children.expect("nginx runs");
+        worker = children
+            .split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse::<u64>().ok());
+        worker.is_some()
+    });
+    let worker = worker.expect("a worker");
     // SAFETY: a process that the lab started for this test.
     unsafe { libc::kill(nginx as i32, libc::SIGKILL) };
     wait_until("nginx's master ends", || !alive(nginx));

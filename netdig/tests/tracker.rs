@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use netdig::observation::{Actor, FdChange, FdEvent, FdKind};
 use netdig::tracker::{Runtime, Tracker};
@@ -193,7 +194,18 @@ impl Sleeper {
         };
         let started = sleeper.call(&["run", "--detach", "--bundle"], true);
         assert!(started, "{runtime} did not start a container");
+        sleeper.wait_for_sleep();
         sleeper
+    }
+
+    /// The runtime returns while its process is still about to become the program.
+    fn wait_for_sleep(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let path = format!("/proc/{}/cmdline", self.pid());
+        while !fs::read(&path).is_ok_and(|line| line.starts_with(b"/bin/sleep")) {
+            assert!(Instant::now() < deadline, "the container does not sleep");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn call(&self, args: &[&str], with_bundle: bool) -> bool {

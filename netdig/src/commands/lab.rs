@@ -84,7 +84,7 @@ fn up(scenario: &str, name: Option<&str>) -> Result<bool> {
         text += &format!(
             "  netdig lab exec {} --name {name} -- {}\n",
             step.on,
-            step.run.join(" ")
+            step.shell()
         );
     }
     text += &format!("  netdig lab status\n  netdig lab down {name}");

@@ -216,21 +216,6 @@ impl CaptureWriter {
     }
 }
 
-/// The LINKTYPE registry's number of a link type.
-pub(super) fn link_number(link: LinkType) -> u16 {
-    match link {
-        LinkType::Null => 0,
-        LinkType::Ethernet => 1,
-        LinkType::RawIp => 101,
-        LinkType::Loop => 108,
-        LinkType::LinuxSll => 113,
-        LinkType::Ipv4 => 228,
-        LinkType::Ipv6 => 229,
-        LinkType::LinuxSll2 => 276,
-        LinkType::Other(number) => number,
-    }
-}
-
 /// How the link type is called in a sentence.
 pub(super) fn link_name(link: LinkType) -> String {
     match link {

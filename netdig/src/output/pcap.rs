@@ -2,7 +2,7 @@
 
 use decoders::LinkType;
 
-use super::capture::{MAX_PACKET, WriteError, link_name, link_number};
+use super::capture::{MAX_PACKET, WriteError, link_name};
 use super::sink::Sink;
 use crate::observation::{Frame, Interface};
 
@@ -67,7 +67,7 @@ impl PcapWriter {
         buf.extend_from_slice(&0xa1b2_3c4d_u32.to_le_bytes());
         buf.extend_from_slice(&2_u16.to_le_bytes());
         buf.extend_from_slice(&4_u16.to_le_bytes());
-        for word in [0, 0, MAX_PACKET as u32, u32::from(link_number(link))] {
+        for word in [0, 0, MAX_PACKET as u32, u32::from(link.number())] {
             buf.extend_from_slice(&word.to_le_bytes());
         }
         self.sink.end_block(false)

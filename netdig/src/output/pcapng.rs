@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::capture::{MAX_PACKET, WriteError, link_number};
+use super::capture::{MAX_PACKET, WriteError};
 use super::sink::Sink;
 use crate::annotation::{self, FrameMeta, Group};
 use crate::observation::{Frame, Interface, Loss, ProcessInfo};
@@ -283,7 +283,7 @@ impl PcapngWriter {
     fn describe(&mut self, interface: &Interface) -> Result<usize, WriteError> {
         let buf = &mut self.sink.buf;
         let block = begin(buf, INTERFACE);
-        buf.extend_from_slice(&link_number(interface.link).to_le_bytes());
+        buf.extend_from_slice(&interface.link.number().to_le_bytes());
         buf.extend_from_slice(&[0, 0]);
         buf.extend_from_slice(&interface.snaplen.to_le_bytes());
         text_option(buf, 2, interface.name.as_bytes());

@@ -2,7 +2,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use super::{namespace::Namespace, output, ports, selection};
 use crate::cli::overlay::OverlayArgs;
@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::observation::{Observation, ProcessChange};
 use crate::output::OutputError;
 use crate::selection::Selection;
-use crate::source::netdev::{Netdev, NetdevOptions};
+use crate::source::netdev::{Netdev, NetdevError, NetdevOptions};
 use crate::source::probe::{Probe, ProbeOptions, unix_now};
 use crate::tracker::Tracker;
 
@@ -24,6 +24,10 @@ const BATCH: usize = 4096;
 const IDLE: Duration = Duration::from_millis(1);
 /// How often what waits is looked at while events flow.
 const TICK: Duration = Duration::from_millis(10);
+
+/// Said with an unknown name: it might have been a tun's.
+const NO_TUN: &str = "Nor does a process hold a tun of that name, as far as descriptors could be \
+                      read: those of other users' processes take CAP_SYS_PTRACE, as root has";
 
 /// What a run watches.
 struct Watched {
@@ -114,7 +118,10 @@ fn open_links(
             ring_bytes: args.buffer_size as usize * 1024,
             ..NetdevOptions::new(name)
         };
-        links.push(Netdev::open(&options)?);
+        links.push(Netdev::open(&options).map_err(|error| match error {
+            NetdevError::Unknown { .. } => anyhow!("{error}. {NO_TUN}"),
+            other => other.into(),
+        })?);
     }
     Ok(links)
 }

@@ -354,19 +354,9 @@ impl CaptureReader {
     }
 }
 
-/// The LINKTYPE registry's number as what the decoders call it.
+/// The link type of a header's number; those beyond 16 bits are none.
 fn link_from_number(number: u32) -> LinkType {
-    match number {
-        0 => LinkType::Null,
-        1 => LinkType::Ethernet,
-        12 | 14 | 101 => LinkType::RawIp,
-        108 => LinkType::Loop,
-        113 => LinkType::LinuxSll,
-        228 => LinkType::Ipv4,
-        229 => LinkType::Ipv6,
-        276 => LinkType::LinuxSll2,
-        other => LinkType::Other(u16::try_from(other).unwrap_or(u16::MAX)),
-    }
+    LinkType::from_number(u16::try_from(number).unwrap_or(u16::MAX))
 }
 
 #[inline]
