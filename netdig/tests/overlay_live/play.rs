@@ -58,6 +58,8 @@ pub fn play(namespace: Option<&Namespace>, scene: impl FnOnce(&mut Stage)) -> Pl
 }
 
 fn perform(namespace: Option<&Namespace>, line: UnixStream, scene: impl FnOnce(&mut Stage)) -> ! {
+    // Outlives a panic, which is told over it.
+    let mut played_on = None;
     let played = catch_unwind(AssertUnwindSafe(|| {
         if let Some(namespace) = namespace {
             namespace.enter();
@@ -74,11 +76,11 @@ fn perform(namespace: Option<&Namespace>, line: UnixStream, scene: impl FnOnce(&
             libc::close_range(LINE as u32 + 1, u32::MAX, 0);
             UnixStream::from_raw_fd(moved)
         };
-        let mut stage = Stage {
+        let stage = played_on.insert(Stage {
             line: BufReader::new(line),
-        };
+        });
         stage.tell("up");
-        scene(&mut stage);
+        scene(stage);
         stage.tell("done");
         // The test looks at this process, then lets it go.
         stage.cue();
