@@ -43,6 +43,8 @@ pub struct Bytes {
 pub struct Seen {
     probe: Probe,
     pub tracker: Tracker,
+    /// A second one, that is told the same.
+    pub other: Option<Tracker>,
     followed: HashSet<u32>,
     pub packets: Vec<Packet>,
     pub bytes: Vec<Bytes>,
@@ -75,6 +77,7 @@ impl Seen {
         Seen {
             probe,
             tracker,
+            other: None,
             followed: HashSet::from([pid]),
             packets: Vec::new(),
             bytes: Vec::new(),
@@ -89,11 +92,12 @@ impl Seen {
         let before = self.files.len();
         wait_for("the end of the scene", || {
             self.poll();
+            // What is lost does not come any more.
+            let losses = self.probe.losses(true);
+            assert!(losses.is_empty(), "{losses:?}");
             let is_end = |event: &FileEvent| matches!(&event.op, FileOp::Rename { from, .. } if from == END.as_bytes());
             self.files[before..].iter().any(is_end).then_some(())
         });
-        let losses = self.probe.losses(true);
-        assert!(losses.is_empty(), "{losses:?}");
     }
 
     /// Takes events until `done`.
@@ -106,9 +110,17 @@ impl Seen {
 
     fn poll(&mut self) {
         let mut batch = Batch::default();
-        let Seen { probe, tracker, .. } = self;
+        let Seen {
+            probe,
+            tracker,
+            other,
+            ..
+        } = self;
         while probe.poll(4096, |interfaces, observation| {
             tracker.apply(&observation);
+            if let Some(other) = other {
+                other.apply(&observation);
+            }
             batch.keep(interfaces, observation);
         }) > 0
         {}
