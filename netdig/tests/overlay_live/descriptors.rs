@@ -89,7 +89,7 @@ fn check(outcome: &Outcome, device: &str, words: &[i64]) {
 }
 
 /// The marker of [`knock`].
-fn marker_of(packet: &Value) -> Option<i64> {
+pub fn marker_of(packet: &Value) -> Option<i64> {
     (packet["udp"]["dport"] == 5000).then(|| packet["udp"]["len"].as_i64().unwrap() - 8)
 }
 

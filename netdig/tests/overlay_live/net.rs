@@ -1,7 +1,8 @@
 //! Tun devices, sockets and packets, close to the system calls.
 
 use std::ffi::CString;
-use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::mem::ManuallyDrop;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::play::ok;
@@ -171,13 +172,19 @@ pub fn read_knock(tun: RawFd, before: usize, buffer: &mut [u8]) -> usize {
     }
 }
 
-/// One packet through a small tunnel, both ways: read from the tun, sent, and
-/// received, written to the tun.
+/// One packet through a small tunnel, both ways: read from the tun, sent to the
+/// socket itself, and received, written to the tun.
 pub fn carry(tun: RawFd, socket: RawFd, n: u8, marker: u16) {
     knock(n, marker);
     let mut buffer = [0; 2048];
     let length = read_knock(tun, 0, &mut buffer);
-    send_home(socket, &buffer[..length]);
+    // SAFETY: an open socket, which stays so.
+    let own = ManuallyDrop::new(unsafe { UdpSocket::from_raw_fd(socket) });
+    let SocketAddr::V4(home) = own.local_addr().expect("it is bound") else {
+        panic!("an IPv4 socket");
+    };
+    let sent = sendto(socket, &buffer[..length], &v4(*home.ip(), home.port()));
+    assert_eq!(ok(sent as i64), length as i64);
     let length = recv(socket, &mut buffer, 0);
     write(tun, &buffer[..length]);
 }
