@@ -1,7 +1,7 @@
 //! ARP: RFC 826.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Span};
+use crate::layer::{Layer, Span};
 use core::net::Ipv4Addr;
 use etherparse::ArpPacketSlice;
 

@@ -1,6 +1,8 @@
 //! The place in a frame that decoding has reached.
 
-use crate::packet::{Layer, MAX_ENCAPSULATIONS, Packet, Reason, Span, Stop};
+use crate::layer::{Layer, Span};
+use crate::packet::{MAX_ENCAPSULATIONS, Packet};
+use crate::stop::{Reason, Stop};
 use crate::{Encap, LinkType};
 
 /// What to decode at the cursor.
@@ -124,6 +126,11 @@ impl<'p, 'a> Cursor<'p, 'a> {
         self.packet.layers.push(layer);
         self.at = (self.at + header_len).min(self.end);
         next
+    }
+
+    /// Goes past bytes that belong to no layer.
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.at = (self.at + len).min(self.end);
     }
 
     /// Lets the layer at the cursor end `len` bytes from here, if the layer

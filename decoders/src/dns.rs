@@ -4,7 +4,7 @@
 mod kind;
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Span};
+use crate::layer::{Layer, Span};
 use hickory_proto::op::Query;
 use hickory_proto::rr::rdata::svcb::SVCB;
 use hickory_proto::rr::{Name, RData, Record as ProtoRecord, RecordType};
@@ -20,9 +20,8 @@ const MAX_OPCODE: u8 = 6;
 #[derive(Debug, Clone, Copy)]
 pub struct Dns<'a> {
     message: &'a [u8],
+    /// From the header on: TCP's two bytes of length are before it.
     pub span: Span,
-    /// Bytes before the message: TCP's two of length.
-    prefix: u8,
 }
 
 /// What a message says, parsed as far as that was possible.
@@ -114,9 +113,9 @@ impl<'a> Dns<'a> {
         self.message
     }
 
-    /// Bytes: the header, and TCP's two of length before it.
+    /// Bytes.
     pub fn header_len(&self) -> usize {
-        HEADER_LEN + usize::from(self.prefix)
+        HEADER_LEN
     }
 
     /// Parses questions and records, as many as there are whole. This
@@ -286,26 +285,22 @@ fn is_name(mut bytes: &[u8]) -> bool {
     }
 }
 
-/// Goes past `prefix` bytes to a message, if it has the shape of one.
-pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, prefix: u8) -> Next {
-    let skip = usize::from(prefix);
-    let message = cursor.rest().get(skip..).unwrap_or(&[]);
-    if !fits(message, cursor.wire_len().saturating_sub(skip)) {
+/// A message, if it has the shape of one.
+pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
+    let message = cursor.rest();
+    if !fits(message, cursor.wire_len()) {
         return Next::Done;
     }
-    let view = Dns {
-        message,
-        span: cursor.span(),
-        prefix,
-    };
-    cursor.push(Layer::Dns(view), HEADER_LEN + skip, Next::Done)
+    let span = cursor.span();
+    cursor.push(Layer::Dns(Dns { message, span }), HEADER_LEN, Next::Done)
 }
 
 /// A message that fills its segment; one that spans several is left alone.
 pub(crate) fn decode_tcp(cursor: &mut Cursor<'_, '_>) -> Next {
     match cursor.rest().first_chunk::<2>() {
         Some(&length) if usize::from(u16::from_be_bytes(length)) + 2 == cursor.wire_len() => {
-            decode(cursor, 2)
+            cursor.skip(2);
+            decode(cursor)
         }
         _ => Next::Done,
     }

@@ -1,7 +1,8 @@
 //! Ethernet II (IEEE 802.3), and EtherTypes.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 use etherparse::Ethernet2HeaderSlice;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;

@@ -2,7 +2,8 @@
 //! any header of the tunnel's own (flannel's `backend/udp/proxy_amd64.c`).
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 
 /// Where a bare IPv4 packet is the payload of a UDP datagram; it has no bytes
 /// of its own.
@@ -35,13 +36,9 @@ pub(crate) fn fits(payload: &[u8], length: usize) -> bool {
 
 #[inline]
 pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
-    // The carrier may be the first fragment of more: then the packet's length
-    // rightly reaches beyond it.
-    let first_fragment = cursor.first_fragment;
     if !cursor.descend() {
         return cursor.stop("flannel-udp", Reason::TooDeep);
     }
-    cursor.first_fragment = first_fragment;
     let span = cursor.span();
     cursor.push(Layer::FlannelUdp(FlannelUdp { span }), 0, Next::Ipv4)
 }

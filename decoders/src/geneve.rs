@@ -2,7 +2,8 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::gre::ETHERTYPE_ETHERNET;
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 
 const LEN: usize = 8;
 

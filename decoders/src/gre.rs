@@ -1,7 +1,8 @@
 //! GRE: RFC 2784 and RFC 2890; NVGRE: RFC 7637.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 
 /// Transparent Ethernet bridging: an Ethernet frame follows.
 pub(crate) const ETHERTYPE_ETHERNET: u16 = 0x6558;

@@ -1,7 +1,7 @@
 //! HTTP/1: RFC 9112. Known by its first line alone, on any port.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Span};
+use crate::layer::{Layer, Span};
 
 const METHODS: [&[u8]; 9] = [
     b"GET ",

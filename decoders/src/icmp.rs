@@ -2,7 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::ip;
-use crate::packet::{Layer, Span};
+use crate::layer::{Layer, Span};
 use core::net::{IpAddr, Ipv6Addr};
 
 const LEN: usize = 8;

@@ -2,7 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::icmp::{Echo, Quoted, echo, quoted_ipv6};
-use crate::packet::{Layer, Span};
+use crate::layer::{Layer, Span};
 use core::net::Ipv6Addr;
 
 const MIN_LEN: usize = 4;

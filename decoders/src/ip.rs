@@ -1,7 +1,7 @@
 //! What both versions of IP share: telling them apart, and protocol numbers.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::Reason;
+use crate::stop::Reason;
 use crate::{gre, icmp, icmpv6, ip_in_ip, ipv6};
 
 /// IANA protocol numbers.

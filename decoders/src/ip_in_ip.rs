@@ -1,7 +1,8 @@
 //! IP directly in IP: IPIP (RFC 2003), 6in4 (RFC 4213), 4in6 and 6in6 (RFC 2473).
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 
 /// Where one IP packet is the payload of another; it has no bytes of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

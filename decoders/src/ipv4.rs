@@ -1,7 +1,9 @@
 //! IPv4: RFC 791.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{FragmentInfo, Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::packet::FragmentInfo;
+use crate::stop::Reason;
 use core::net::Ipv4Addr;
 use etherparse::Ipv4HeaderSlice;
 use etherparse::err::ipv4::{HeaderError, HeaderSliceError};

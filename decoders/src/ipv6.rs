@@ -2,7 +2,9 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::ip;
-use crate::packet::{FragmentInfo, Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::packet::FragmentInfo;
+use crate::stop::Reason;
 use core::net::Ipv6Addr;
 use etherparse::Ipv6HeaderSlice;
 use etherparse::err::ipv6::{HeaderError, HeaderSliceError};
@@ -65,12 +67,14 @@ impl<'a> Ipv6<'a> {
 /// An extension header.
 #[derive(Debug, Clone, Copy)]
 pub struct Ipv6Extension<'a> {
-    bytes: &'a [u8],
+    /// All that is read of any of them.
+    first: &'a [u8; 8],
     pub span: Span,
+    len: u16,
     kind: u8,
 }
 
-impl<'a> Ipv6Extension<'a> {
+impl Ipv6Extension<'_> {
     /// Its IANA number: 0 hop-by-hop, 43 routing, 44 fragment, 51
     /// authentication, 60 destination options.
     pub fn number(&self) -> u8 {
@@ -84,18 +88,18 @@ impl<'a> Ipv6Extension<'a> {
 
     /// IANA number of what follows.
     pub fn next_header(&self) -> u8 {
-        self.bytes[0]
+        self.first[0]
     }
 
     /// Routing type and segments left, of a routing header.
     pub fn routing(&self) -> Option<(u8, u8)> {
-        (self.kind == ROUTING).then(|| (self.bytes[2], self.bytes[3]))
+        (self.kind == ROUTING).then(|| (self.first[2], self.first[3]))
     }
 
     /// The fragment's place, of a fragment header; also where it is the only
     /// fragment of its packet (RFC 6946).
     pub fn fragment(&self) -> Option<FragmentInfo> {
-        let [_, _, high, low, a, b, c, d] = *self.bytes.first_chunk::<8>()?;
+        let [_, _, high, low, a, b, c, d] = *self.first;
         if self.kind != FRAGMENT {
             return None;
         }
@@ -108,14 +112,9 @@ impl<'a> Ipv6Extension<'a> {
         })
     }
 
-    /// The header's bytes.
-    pub fn header(&self) -> &'a [u8] {
-        self.bytes
-    }
-
     /// Bytes.
     pub fn header_len(&self) -> usize {
-        self.bytes.len()
+        usize::from(self.len)
     }
 }
 
@@ -175,16 +174,18 @@ pub(crate) fn decode_extension(cursor: &mut Cursor<'_, '_>, kind: u8) -> Next {
         (_, [_, len, ..]) => (usize::from(*len) + 1) * 8,
         _ => 8,
     };
-    let Some(bytes) = rest.get(..len).filter(|bytes| bytes.len() >= 8) else {
+    let Some(first) = rest.first_chunk::<8>().filter(|_| rest.len() >= len) else {
         return cursor.too_short(name(kind), len.max(8));
     };
+    // 255 units of 8 bytes and one more are the most there can be.
     let view = Ipv6Extension {
-        bytes,
+        first,
         span: cursor.span(),
+        len: len as u16,
         kind,
     };
     let next = Next::Protocol {
-        number: bytes[0],
+        number: first[0],
         version: 6,
     };
     let next = cursor.push(Layer::Ipv6Extension(view), len, next);

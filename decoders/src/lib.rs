@@ -23,8 +23,10 @@
 mod cursor;
 mod encap;
 mod identity;
+mod layer;
 mod link_type;
 mod packet;
+mod stop;
 
 pub mod arp;
 pub mod dns;
@@ -48,11 +50,12 @@ pub mod vxlan;
 
 pub use encap::{Encap, Ports};
 pub use identity::{Identity, identity};
+pub use layer::{Layer, Span};
 pub use link_type::LinkType;
 pub use packet::{
-    Encapsulation, Endpoints, FragmentInfo, Ip, Layer, MAX_ENCAPSULATIONS, MAX_LAYERS, Packet,
-    Reason, Span, Stop,
+    Encapsulation, Endpoints, FragmentInfo, Ip, MAX_ENCAPSULATIONS, MAX_LAYERS, Packet,
 };
+pub use stop::{Reason, Stop};
 
 use cursor::{Cursor, Next};
 

@@ -6,7 +6,8 @@
 //! them, and has no second version.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 
 const LEN: usize = 16;
 const LEN_V2: usize = 20;

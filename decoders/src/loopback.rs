@@ -2,7 +2,8 @@
 //! <https://www.tcpdump.org/linktypes.html>, LINKTYPE_NULL and LINKTYPE_LOOP.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 
 const LEN: usize = 4;
 

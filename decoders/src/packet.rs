@@ -1,247 +1,25 @@
 //! What decoding gives: layers, and where it stopped.
 
 use arrayvec::ArrayVec;
-use core::fmt;
 use core::net::IpAddr;
 
 use crate::arp::Arp;
 use crate::dns::Dns;
-use crate::ethernet::Ethernet;
-use crate::flannel_udp::FlannelUdp;
-use crate::geneve::Geneve;
-use crate::gre::Gre;
 use crate::http::Http;
 use crate::icmp::Icmp;
 use crate::icmpv6::Icmpv6;
-use crate::ip_in_ip::IpInIp;
 use crate::ipv4::Ipv4;
 use crate::ipv6::{Ipv6, Ipv6Extension};
-use crate::linux_sll::{LinuxSll, LinuxSll2};
-use crate::loopback::Loopback;
+use crate::layer::Layer;
+use crate::stop::Stop;
 use crate::tcp::Tcp;
 use crate::udp::Udp;
-use crate::vlan::Vlan;
-use crate::vxlan::Vxlan;
 
 /// Tunnels within tunnels that are followed; one more is a [`Reason::TooDeep`].
 pub const MAX_ENCAPSULATIONS: usize = 8;
 
 /// Layers that a packet can have; one more is a [`Reason::TooManyLayers`].
 pub const MAX_LAYERS: usize = 48;
-
-/// Where a layer lies in its frame: offsets in bytes from the frame's first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// First byte of the layer's header.
-    pub start: u32,
-    /// One past the layer's last byte, as the lengths in the headers say and
-    /// as far as they fit into the layer around it. It lies beyond the
-    /// captured bytes where the capture was cut.
-    pub end: u32,
-}
-
-/// One layer, as a view into the frame.
-#[derive(Debug, Clone)]
-pub enum Layer<'a> {
-    Ethernet(Ethernet<'a>),
-    Vlan(Vlan<'a>),
-    LinuxSll(LinuxSll<'a>),
-    LinuxSll2(LinuxSll2<'a>),
-    Loopback(Loopback<'a>),
-    Arp(Arp<'a>),
-    Ipv4(Ipv4<'a>),
-    Ipv6(Ipv6<'a>),
-    Ipv6Extension(Ipv6Extension<'a>),
-    /// A marker without bytes of its own: IP directly in IP.
-    IpInIp(IpInIp),
-    Gre(Gre<'a>),
-    Tcp(Tcp<'a>),
-    Udp(Udp<'a>),
-    Icmp(Icmp<'a>),
-    Icmpv6(Icmpv6<'a>),
-    /// A marker without bytes of its own: the payload is a bare IPv4 packet.
-    FlannelUdp(FlannelUdp),
-    Vxlan(Vxlan<'a>),
-    Geneve(Geneve<'a>),
-    Dns(Dns<'a>),
-    Http(Http<'a>),
-}
-
-/// Applies one expression to the view in each kind of layer.
-macro_rules! each {
-    ($layer:expr, $view:ident => $result:expr) => {
-        match $layer {
-            Layer::Ethernet($view) => $result,
-            Layer::Vlan($view) => $result,
-            Layer::LinuxSll($view) => $result,
-            Layer::LinuxSll2($view) => $result,
-            Layer::Loopback($view) => $result,
-            Layer::Arp($view) => $result,
-            Layer::Ipv4($view) => $result,
-            Layer::Ipv6($view) => $result,
-            Layer::Ipv6Extension($view) => $result,
-            Layer::IpInIp($view) => $result,
-            Layer::Gre($view) => $result,
-            Layer::Tcp($view) => $result,
-            Layer::Udp($view) => $result,
-            Layer::Icmp($view) => $result,
-            Layer::Icmpv6($view) => $result,
-            Layer::FlannelUdp($view) => $result,
-            Layer::Vxlan($view) => $result,
-            Layer::Geneve($view) => $result,
-            Layer::Dns($view) => $result,
-            Layer::Http($view) => $result,
-        }
-    };
-}
-
-impl Layer<'_> {
-    /// Name as in netdig's JSON (`eth`, `ipv4`, `flannel-udp`, …).
-    pub fn name(&self) -> &'static str {
-        match self {
-            Layer::Ethernet(_) => "eth",
-            Layer::Vlan(_) => "vlan",
-            Layer::LinuxSll(_) => "sll",
-            Layer::LinuxSll2(_) => "sll2",
-            Layer::Loopback(_) => "loopback",
-            Layer::Arp(_) => "arp",
-            Layer::Ipv4(_) => "ipv4",
-            Layer::Ipv6(_) => "ipv6",
-            Layer::Ipv6Extension(extension) => extension.name(),
-            Layer::IpInIp(marker) => marker.name(),
-            Layer::Gre(_) => "gre",
-            Layer::Tcp(_) => "tcp",
-            Layer::Udp(_) => "udp",
-            Layer::Icmp(_) => "icmp",
-            Layer::Icmpv6(_) => "icmpv6",
-            Layer::FlannelUdp(_) => "flannel-udp",
-            Layer::Vxlan(_) => "vxlan",
-            Layer::Geneve(_) => "geneve",
-            Layer::Dns(_) => "dns",
-            Layer::Http(_) => "http",
-        }
-    }
-
-    /// Whether what follows is another packet, and this one its carrier.
-    pub fn is_tunnel(&self) -> bool {
-        matches!(
-            self,
-            Layer::FlannelUdp(_)
-                | Layer::Vxlan(_)
-                | Layer::Geneve(_)
-                | Layer::Gre(_)
-                | Layer::IpInIp(_)
-        )
-    }
-
-    /// Where the layer lies in the frame.
-    pub fn span(&self) -> Span {
-        each!(self, view => view.span)
-    }
-
-    /// Length of the layer's header, in bytes: what is not payload.
-    pub fn header_len(&self) -> usize {
-        each!(self, view => view.header_len())
-    }
-
-    /// Length of the layer's payload on the wire, in bytes.
-    pub fn payload_len(&self) -> usize {
-        let span = self.span();
-        (span.end as usize).saturating_sub(span.start as usize + self.header_len())
-    }
-}
-
-/// Why decoding went no further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The capture ends before the packet does; `missing` bytes of the
-    /// innermost decoded layer were not captured.
-    Cut { missing: usize },
-    /// The packet itself ends inside the layer's header.
-    TooShort { needed: usize, available: usize },
-    /// A length field says more than the layer around it holds.
-    LengthBeyond { declared: usize, available: usize },
-    /// A length field says less than the header needs.
-    LengthTooSmall { declared: usize, minimum: usize },
-    /// The version field has another value than the layer's.
-    Version { found: u8 },
-    /// A fragment other than the first: its bytes are in the middle of something.
-    Fragment { offset: usize },
-    /// The EtherType is none that is decoded.
-    EtherType(u16),
-    /// The frame's EtherType is a length: IEEE 802.3 with LLC.
-    Llc,
-    /// The IP protocol is none that is decoded.
-    IpProtocol(u8),
-    /// The link type is none that is decoded.
-    LinkType(u16),
-    /// The address family of a loopback frame is none that is decoded.
-    Family(u32),
-    /// A form of the protocol that is not decoded.
-    Form(&'static str),
-    /// Bytes that contradict the layer.
-    Malformed(&'static str),
-    /// More than [`MAX_ENCAPSULATIONS`] tunnels within each other.
-    TooDeep,
-    /// More than [`MAX_LAYERS`] layers.
-    TooManyLayers,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Reason::Cut { missing } => write!(f, "capture was cut, {missing} bytes are missing"),
-            Reason::TooShort { needed, available } => {
-                write!(f, "needs {needed} bytes and has {available}")
-            }
-            Reason::LengthBeyond {
-                declared,
-                available,
-            } => {
-                write!(
-                    f,
-                    "length says {declared} bytes where there are {available}"
-                )
-            }
-            Reason::LengthTooSmall { declared, minimum } => {
-                write!(
-                    f,
-                    "length says {declared} bytes where {minimum} is the least"
-                )
-            }
-            Reason::Version { found } => write!(f, "version is {found}"),
-            Reason::Fragment { offset } => write!(f, "fragment that begins at byte {offset}"),
-            Reason::EtherType(number) => write!(f, "ethertype 0x{number:04x} is not decoded"),
-            Reason::Llc => f.write_str("IEEE 802.3 LLC is not decoded"),
-            Reason::IpProtocol(number) => match crate::ip::protocol_name(number) {
-                Some(name) => write!(f, "IP protocol {number} ({name}) is not decoded"),
-                None => write!(f, "IP protocol {number} is not decoded"),
-            },
-            Reason::LinkType(number) => write!(f, "link type {number} is not decoded"),
-            Reason::Family(number) => write!(f, "address family {number} is not decoded"),
-            Reason::Form(what) => write!(f, "{what} is not decoded"),
-            Reason::Malformed(what) => f.write_str(what),
-            Reason::TooDeep => write!(f, "more than {MAX_ENCAPSULATIONS} tunnels in each other"),
-            Reason::TooManyLayers => write!(f, "more than {MAX_LAYERS} layers"),
-        }
-    }
-}
-
-/// Where decoding ended, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stop {
-    /// The layer that could not be decoded, or not wholly.
-    pub layer: &'static str,
-    /// Byte of the frame at which it was noticed.
-    pub offset: usize,
-    pub reason: Reason,
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}: {}", self.layer, self.offset, self.reason)
-    }
-}
 
 /// A decoded frame: what could be parsed, and where that ended.
 #[derive(Debug, Clone)]
@@ -312,13 +90,19 @@ impl<'a> Ip<'a> {
         }
     }
 
-    /// Length of the whole IP packet in bytes, header included.
+    /// Length of the whole IP packet in bytes, header included: what the header
+    /// says, or as far as the frame reaches where it leaves that open.
     pub fn len(&self) -> usize {
-        let span = match self {
-            Ip::V4(ip) => ip.span,
-            Ip::V6(ip, _) => ip.span,
+        let (declared, span) = match self {
+            Ip::V4(ip) => (usize::from(ip.total_length()), ip.span),
+            Ip::V6(ip, _) if ip.payload_length() == 0 => (0, ip.span),
+            Ip::V6(ip, _) => (ip.header_len() + usize::from(ip.payload_length()), ip.span),
         };
-        (span.end - span.start) as usize
+        if declared != 0 {
+            declared
+        } else {
+            (span.end - span.start) as usize
+        }
     }
 
     /// Whether not even a header is there; it never is.

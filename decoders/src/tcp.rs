@@ -1,7 +1,8 @@
 //! TCP: RFC 9293; options: RFC 7323, RFC 2018.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 use crate::{dns, http};
 use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::{HeaderError, HeaderSliceError};

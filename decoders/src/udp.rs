@@ -3,7 +3,8 @@
 use crate::cursor::{Cursor, Next};
 use crate::dns;
 use crate::encap::{Encap, Ports};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 use crate::{flannel_udp, geneve, vxlan};
 use etherparse::UdpHeaderSlice;
 
@@ -91,7 +92,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
         return encap.into();
     }
     if dns::is_port(source) || dns::is_port(destination) {
-        return dns::decode(cursor, 0);
+        return dns::decode(cursor);
     }
     Next::Done
 }

@@ -1,7 +1,7 @@
 //! VLAN tags: IEEE 802.1Q, and 802.1ad where they are stacked.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Span};
+use crate::layer::{Layer, Span};
 use etherparse::SingleVlanHeaderSlice;
 
 /// A VLAN tag with the EtherType after it.

@@ -1,7 +1,8 @@
 //! VXLAN: RFC 7348; group policy: draft-smith-vxlan-group-policy.
 
 use crate::cursor::{Cursor, Next};
-use crate::packet::{Layer, Reason, Span};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 
 const LEN: usize = 8;
 const FLAG_VNI: u8 = 0x08;

@@ -34,6 +34,9 @@ pub struct File {
     pub class: u8,
     pub protocol: u8,
     pub family: u16,
+    /// A tunnel only because its process holds a tun: its port is any, and what
+    /// it carries must have a tunnel's shape.
+    pub by_process: bool,
 }
 
 /// The file behind descriptor `num` of `task`, or 0.
@@ -79,6 +82,7 @@ impl File {
             class: class::UNKNOWN,
             protocol: 0,
             family: 0,
+            by_process: false,
         };
         if file == 0 {
             return this;
@@ -150,7 +154,7 @@ impl File {
     /// Whether a datagram socket carries a tunnel: by either port, or because its
     /// process holds a tun.
     #[inline(always)]
-    unsafe fn tunnel(&self, task: Task) -> bool {
+    unsafe fn tunnel(&mut self, task: Task) -> bool {
         if self.protocol != IPPROTO_UDP {
             return false;
         }
@@ -160,9 +164,20 @@ impl File {
                 return true;
             }
             let remote: u16 = self.sk(config!(offsets.sk_dport));
-            port_listed(u16::from_be(remote))
-                || (config!(follow_tun_processes) != 0 && TUN_PIDS.get(&task.tgid()).is_some())
+            if port_listed(u16::from_be(remote)) {
+                return true;
+            }
+            self.by_process =
+                config!(follow_tun_processes) != 0 && TUN_PIDS.get(&task.tgid()).is_some();
+            self.by_process
         }
+    }
+
+    /// Whether a datagram at `buffer` is to be shown as a tunnel's: always on a
+    /// tunnel's port, elsewhere when it is one bare IP packet.
+    #[inline(always)]
+    pub fn carries(&self, buffer: u64, length: u64) -> bool {
+        !self.by_process || bare_ip(buffer, length)
     }
 
     #[inline(always)]
@@ -255,6 +270,19 @@ impl File {
         unsafe {
             core::mem::transmute::<[u64; 2], [u8; 16]>([self.sk(offset), self.sk(offset + 8)])
         }
+    }
+}
+
+/// Whether `length` bytes of the caller's are one bare IP packet.
+#[inline(always)]
+pub fn bare_ip(buffer: u64, length: u64) -> bool {
+    let Some(head) = (unsafe { user::<[u8; 8]>(buffer) }) else {
+        return false;
+    };
+    match head[0] >> 4 {
+        4 => u64::from(u16::from_be_bytes([head[2], head[3]])) == length,
+        6 => u64::from(u16::from_be_bytes([head[4], head[5]])) + 40 == length,
+        _ => false,
     }
 }
 

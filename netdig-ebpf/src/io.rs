@@ -157,6 +157,9 @@ pub fn single(call: Call, task: Task) {
     } else {
         call.result as u64
     };
+    if !file.carries(buffer, length) {
+        return;
+    }
     // With MSG_TRUNC the result may exceed the buffer.
     let present = if length < room { length } else { room };
     let limit = snap(file.class);

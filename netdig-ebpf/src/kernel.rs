@@ -2,8 +2,8 @@
 use core::{mem::MaybeUninit, ptr::read_volatile};
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_cgroup_id, bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_probe_read_kernel,
-    bpf_probe_read_user,
+    bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_task_btf,
+    bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_user,
 };
 use netdig_ebpf::{Header, filter};
 
@@ -135,13 +135,32 @@ impl Task {
             if filters & filter::COMM != 0 && COMMS.get(&self.comm()).is_none() {
                 return false;
             }
-            if filters & filter::CGROUP != 0 && CGROUPS.get(&bpf_get_current_cgroup_id()).is_none()
-            {
+            if filters & filter::CGROUP != 0 && !in_wanted_cgroup() {
                 return false;
             }
             filters & filter::NETNS == 0 || NETNS.get(&self.netns()).is_some()
         }
     }
+}
+
+/// Levels of the cgroup tree that are looked at, from the root down.
+const CGROUP_LEVELS: i32 = 16;
+
+/// Whether the task is in a wanted cgroup or anywhere below one.
+#[inline(always)]
+fn in_wanted_cgroup() -> bool {
+    let mut level = 0;
+    while level < CGROUP_LEVELS {
+        let id = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
+        if id == 0 {
+            return false;
+        }
+        if unsafe { CGROUPS.get(&id) }.is_some() {
+            return true;
+        }
+        level += 1;
+    }
+    false
 }
 
 /// Fills the header that every record begins with.

@@ -11,7 +11,7 @@ use netdig_ebpf::{MESSAGES_MAX, VECTORS_MAX, call, class, flag, kind, loss, lost
 use crate::{
     descriptors::announce,
     entry::ended_call,
-    file::{File, file_of, user_address},
+    file::{File, bare_ip, file_of, user_address},
     io::{Call, Payload, clear, emit, lost_kind, only_looks, snap, wanted_file, wire_source},
     kernel::{Task, header, user},
     maps::{Gather, SCRATCH, lose, work},
@@ -189,6 +189,9 @@ pub fn vectors(ctx: BtfTracePointContext) -> i32 {
     } else {
         call.result as u64
     };
+    if file.by_process && !first_is_bare_ip(call.arg1(), length) {
+        return 0;
+    }
     if let Some(work) = work() {
         work.record.arg0 = length;
     }
@@ -224,6 +227,15 @@ fn sum(vectors: u64, count: u64) -> u64 {
     };
     loop_over(count, add_one);
     work.gather.gathered
+}
+
+/// Whether what begins in the first vector is one bare IP packet.
+#[inline(always)]
+fn first_is_bare_ip(vectors: u64, length: u64) -> bool {
+    match unsafe { user::<Vector>(vectors) } {
+        Some(first) => bare_ip(first.base, length),
+        None => false,
+    }
 }
 
 /// Looks up where a datagram came from whose receiver did not ask.
@@ -291,6 +303,9 @@ pub fn message(ctx: BtfTracePointContext) -> i32 {
     } else {
         call.result as u64
     };
+    if file.by_process && !first_is_bare_ip(message.vectors, length) {
+        return 0;
+    }
     emit_message(&message, length, call.is_write(), file.class);
     0
 }
@@ -303,6 +318,8 @@ struct Batch {
     write: u64,
     /// Length of the message where the call as a whole was refused.
     refused: u64,
+    /// Only what has a tunnel's shape is shown.
+    by_process: u64,
 }
 
 unsafe extern "C" fn one_of_batch(index: u64, state: *mut c_void) -> i64 {
@@ -327,6 +344,9 @@ unsafe extern "C" fn one_of_batch(index: u64, state: *mut c_void) -> i64 {
     let Some(work) = work() else {
         return 1;
     };
+    if state.by_process != 0 && !first_is_bare_ip(message.vectors, length) {
+        return 0;
+    }
     // The record is used for every message: take back what the last one set.
     work.record.arg1 = index & 0xffff;
     work.record.header.flags &= !(flag::CALL_ADDRESS | flag::WIRE_ADDRESS | flag::FAULT);
@@ -360,6 +380,7 @@ pub fn messages(ctx: BtfTracePointContext) -> i32 {
         class: u64::from(file.class),
         write: u64::from(call.is_write()),
         refused: 0,
+        by_process: u64::from(file.by_process),
     };
     let mut count = call.result as u64;
     if call.result < 0 {

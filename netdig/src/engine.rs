@@ -213,8 +213,9 @@ impl Engine {
             self.give_up(n);
         }
         if !self.output.wants_packets() {
-            let packet =
-                decoders::decode(frame.link, frame.data, frame.orig_len as usize, &self.ports);
+            let mut packet = decoders::Packet::new();
+            let orig_len = frame.orig_len as usize;
+            decoders::decode_into(&mut packet, frame.link, frame.data, orig_len, &self.ports);
             self.flows.observe(&packet);
             self.summary.undecoded += u64::from(packet.layers.is_empty());
             self.shown += 1;
@@ -380,7 +381,9 @@ fn show(
     shown: Shown<'_>,
 ) -> Result<bool, OutputError> {
     let frame = shown.frame;
-    let packet = decoders::decode(frame.link, frame.data, frame.orig_len as usize, ports);
+    let mut packet = decoders::Packet::new();
+    let orig_len = frame.orig_len as usize;
+    decoders::decode_into(&mut packet, frame.link, frame.data, orig_len, ports);
     summary.undecoded += u64::from(packet.layers.is_empty());
     let view = PacketView {
         n: shown.n,

@@ -62,6 +62,11 @@ fn cooked() {
     compare("loopback", LinkType::Null, &packets::loopback());
 }
 
+#[test]
+fn cut() {
+    compare_cut("cut", LinkType::RawIp, &packets::cut());
+}
+
 /// The packets of the field cases, as they lie in the decoders' test data.
 #[test]
 fn field_cases() {
@@ -92,6 +97,15 @@ fn from_hex(text: &str) -> Vec<u8> {
 }
 
 fn compare(name: &str, link: LinkType, packets: &[Vec<u8>]) {
+    let whole: Vec<_> = packets
+        .iter()
+        .map(|packet| (packet.clone(), packet.len()))
+        .collect();
+    compare_cut(name, link, &whole);
+}
+
+/// Of each packet only so many bytes were captured.
+fn compare_cut(name: &str, link: LinkType, packets: &[(Vec<u8>, usize)]) {
     let Some(theirs) = tshark(name, link, packets) else {
         return;
     };
@@ -113,13 +127,13 @@ fn compare(name: &str, link: LinkType, packets: &[Vec<u8>]) {
     );
 }
 
-fn netdig(link: LinkType, packets: &[Vec<u8>]) -> Vec<String> {
+fn netdig(link: LinkType, packets: &[(Vec<u8>, usize)]) -> Vec<String> {
     let ports = Ports::default();
     let mut flows = FlowTable::new();
     packets
         .iter()
-        .map(|bytes| {
-            let packet = decode(link, bytes, bytes.len(), &ports);
+        .map(|(bytes, captured)| {
+            let packet = decode(link, &bytes[..*captured], bytes.len(), &ports);
             let relative = flows.observe(&packet);
             let mut line = Vec::new();
             write_line(&mut line, &packet, relative.as_ref());
@@ -130,7 +144,7 @@ fn netdig(link: LinkType, packets: &[Vec<u8>]) -> Vec<String> {
 
 /// tshark's lines without what it knows from other packets; `None` where there
 /// is no tshark, which CI does not forgive.
-fn tshark(name: &str, link: LinkType, packets: &[Vec<u8>]) -> Option<Vec<String>> {
+fn tshark(name: &str, link: LinkType, packets: &[(Vec<u8>, usize)]) -> Option<Vec<String>> {
     let path = std::env::temp_dir().join(format!("netdig-{}-{name}.pcap", std::process::id()));
     std::fs::write(&path, capture(link, packets)).unwrap();
     let mut command = Command::new("tshark");
@@ -187,7 +201,7 @@ fn as_line(fields: &str) -> String {
         .to_owned()
 }
 
-fn capture(link: LinkType, packets: &[Vec<u8>]) -> Vec<u8> {
+fn capture(link: LinkType, packets: &[(Vec<u8>, usize)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let header = [
         0xa1b2_c3d4,
@@ -198,14 +212,10 @@ fn capture(link: LinkType, packets: &[Vec<u8>]) -> Vec<u8> {
         u32::from(link.number()),
     ];
     bytes.extend(header.iter().flat_map(|word: &u32| word.to_le_bytes()));
-    for (at, packet) in packets.iter().enumerate() {
-        let length = packet.len() as u32;
-        bytes.extend(
-            [at as u32, 0, length, length]
-                .iter()
-                .flat_map(|word| word.to_le_bytes()),
-        );
-        bytes.extend(packet);
+    for (at, (packet, captured)) in packets.iter().enumerate() {
+        let words = [at as u32, 0, *captured as u32, packet.len() as u32];
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend(&packet[..*captured]);
     }
     bytes
 }

@@ -73,6 +73,9 @@ pub struct OverlayArgs {
     /// Only of containers with this name
     #[arg(long, value_name = "NAME")]
     pub container_name: Vec<String>,
+    /// Only of processes in this cgroup (v2) or below, a path as in /proc/PID/cgroup
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Vec<String>,
     /// Only in this network namespace: a name as `ip netns` knows it, a path, or pid:N
     #[arg(long, value_name = "NETNS")]
     pub netns: Option<String>,

@@ -1,6 +1,7 @@
 //! One file a subcommand: each wires sources, engine and outputs together.
 pub mod lab;
 pub mod overlay;
+mod privileges;
 mod stop;
 
 use std::process::ExitCode;

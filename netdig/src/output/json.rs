@@ -71,6 +71,9 @@ struct Process<'a> {
     ppid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
+    /// When the process began, Unix time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<Container<'a>>,
 }
@@ -407,6 +410,7 @@ fn process<'a>(view: &PacketView<'a>) -> Option<Process<'a>> {
             .unwrap_or_default(),
         ppid: known.and_then(|process| process.parent),
         user: known.and_then(|process| process.user.as_deref()),
+        start_ns: known.and_then(|process| process.start_ns),
         container: known
             .and_then(|process| process.container.as_ref())
             .map(|container| Container {

@@ -17,6 +17,9 @@ use text::{push_decimal, push_escaped, push_ip, push_mac};
 const CUT: &[u8] = b"[Packet size limited during capture]";
 const MALFORMED: &[u8] = b"[Malformed Packet]";
 
+/// Bytes of a first line of HTTP that are shown.
+const MAX_HTTP_LINE: usize = 2048;
+
 /// Writes the line, without an end of line. `tcp` is what the flow table made
 /// of this packet; without it the numbers are those of the header.
 ///
@@ -191,7 +194,11 @@ fn push_tunnel_stop(out: &mut Vec<u8>, stop: Option<Stop>) {
 
 fn write_http(line: Line<'_, '_, '_>, http: &decoders::http::Http<'_>) {
     let out = line.protocol(b"HTTP");
-    push_escaped(out, http.first_line());
+    let first = http.first_line();
+    push_escaped(out, &first[..first.len().min(MAX_HTTP_LINE)]);
+    if first.len() > MAX_HTTP_LINE {
+        out.extend_from_slice("…".as_bytes());
+    }
     let kind = http
         .headers()
         .find(|(name, _)| name.eq_ignore_ascii_case(b"content-type"));

@@ -493,3 +493,42 @@ pub fn loopback() -> Vec<Vec<u8>> {
         cat(&[&[30, 0, 0, 0], &inner_v6]),
     ]
 }
+
+/// Packets of which not all was captured: the bytes, and how many remain.
+pub fn cut() -> Vec<(Vec<u8>, usize)> {
+    let segment = Segment {
+        flags: 0x18,
+        payload: &[b'x'; 100],
+        ..SEGMENT
+    }
+    .forth();
+    let datagram = ipv4(A, B, 17, &udp(1, 2, &[b'x'; 90]));
+    let query = dns(12, 0x100, [&[question("www.google.com", 1)], &[], &[], &[]]);
+    let query = ipv4(A, B, 17, &udp(40000, 53, &query));
+    let answer = dns(
+        12,
+        0x8180,
+        [
+            &[question("www.google.com", 1)],
+            &[
+                record("www.google.com", 1, &A),
+                record("www.google.com", 1, &B),
+            ],
+            &[],
+            &[],
+        ],
+    );
+    let answer = ipv4(A, B, 17, &udp(53, 40000, &answer));
+    let vxlan = cat(&[&[8, 0, 0, 0, 0, 0, 1, 0], &ethernet(0x0800, &segment)]);
+    let vxlan = ipv4(A, B, 17, &udp(4444, 4789, &vxlan));
+    vec![
+        (segment.clone(), 60),
+        (segment, 30),
+        (datagram.clone(), 40),
+        (datagram, 26),
+        (query, 50),
+        (answer.clone(), 76),
+        (answer.clone(), answer.len() - 30),
+        (vxlan, 100),
+    ]
+}

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 use super::{namespace::Namespace, output, ports, selection};
 use crate::cli::overlay::OverlayArgs;
-use crate::commands::stop::Stop;
+use crate::commands::{privileges, stop::Stop};
 use crate::engine::Engine;
 use crate::observation::{Observation, ProcessChange};
 use crate::output::OutputError;
@@ -58,6 +58,7 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.ready_file {
         ready(path)?;
     }
+    privileges::drop_unneeded().context("cannot give up capabilities")?;
     let ran = watched.run(&mut engine, &stop);
     let ended = watched.end(&mut engine);
     ran?;
@@ -99,13 +100,14 @@ fn open_links(
     let process_filters = !args.pid.is_empty()
         || !args.comm.is_empty()
         || !args.container_id.is_empty()
-        || !args.container_name.is_empty();
+        || !args.container_name.is_empty()
+        || !args.cgroup.is_empty();
     let mut links = Vec::new();
     for name in names {
         if process_filters {
             bail!(
-                "packets of the link {name} belong to no process: leave out --pid, --comm and \
-                 --container-*, or watch descriptors with -i {ALL_TUNS}"
+                "packets of the link {name} belong to no process: leave out --pid, --comm, \
+                 --cgroup and --container-*, or watch descriptors with -i {ALL_TUNS}"
             );
         }
         let options = NetdevOptions {
@@ -135,12 +137,41 @@ fn start_probe(
         snap_tunnel: snap,
         pids: selection.pids.clone(),
         comms: selection.comms.clone(),
+        cgroups: args
+            .cgroup
+            .iter()
+            .map(|path| cgroup_id(path))
+            .collect::<Result<_, _>>()?,
         netns: selection.netns.into_iter().collect(),
         ring_bytes: (args.buffer_size * 1024).next_power_of_two(),
         ..ProbeOptions::default()
     };
     let holders = tracker.tun_fds().into_iter().map(|tun| tun.pid);
     Probe::start(&options, ports, holders).context("cannot watch descriptors")
+}
+
+/// Where cgroup v2 is mounted: alone, or beside v1.
+const CGROUP_ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// Id of a cgroup, which is the inode number of its folder; `path` as
+/// /proc/PID/cgroup has it, or with the mount point before it.
+fn cgroup_id(path: &str) -> anyhow::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let below = CGROUP_ROOTS
+        .iter()
+        .map(|root| Path::new(root).join(path.trim_start_matches('/')));
+    let is_v2 = |folder: &Path| folder.join("cgroup.controllers").exists();
+    std::iter::once(Path::new(path).to_path_buf())
+        .chain(below)
+        .filter(|folder| is_v2(folder))
+        .find_map(|folder| folder.metadata().ok())
+        .map(|folder| folder.ino())
+        .with_context(|| {
+            format!(
+                "--cgroup {path}: there is no such cgroup (v2); `cat /proc/PID/cgroup` shows a \
+                 process's, on the line that begins with 0::"
+            )
+        })
 }
 
 fn ready(path: &Path) -> anyhow::Result<()> {

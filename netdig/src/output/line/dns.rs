@@ -24,6 +24,13 @@ const WITH_DATA: [&str; 9] = [
     "A", "AAAA", "CNAME", "NS", "PTR", "MX", "SRV", "SOA", "HINFO",
 ];
 
+/// Bytes of records after which a line ends, as tshark's does: a hostile answer
+/// could make it a megabyte.
+const MAX_RECORDS: usize = 4096;
+
+/// Questions shown; real messages have one, multicast ones a few.
+const MAX_QUESTIONS: usize = 32;
+
 pub(super) fn write(line: Line<'_, '_, '_>, dns: &Dns<'_>) {
     let packet = line.packet;
     let is_multicast = has_port(packet, 5353);
@@ -35,7 +42,7 @@ pub(super) fn write(line: Line<'_, '_, '_>, dns: &Dns<'_>) {
     let out = line.protocol(name);
     push_operation(out, dns);
     let message = dns.parse();
-    for question in &message.questions {
+    for question in message.questions.iter().take(MAX_QUESTIONS) {
         out.push(b' ');
         push_kind(out, &question.kind);
         out.push(b' ');
@@ -55,7 +62,12 @@ pub(super) fn write(line: Line<'_, '_, '_>, dns: &Dns<'_>) {
         .iter()
         .chain(&message.authorities)
         .chain(&message.additionals);
+    let start = out.len();
     for record in records {
+        if out.len() - start > MAX_RECORDS {
+            out.extend_from_slice(" …".as_bytes());
+            break;
+        }
         push_record(out, record, is_multicast);
     }
     if !message.complete {

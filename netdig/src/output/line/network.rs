@@ -80,6 +80,16 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
         (Reason::Cut { .. } | Reason::TooShort { .. }, "tcp" | "udp") if rest.len() >= 4 => {
             write_ports_alone(line, stop, rest);
         }
+        (Reason::LengthTooSmall { declared, minimum }, "tcp") if rest.len() >= 4 => {
+            let out = line.protocol(b"TCP");
+            let word = |at: usize| u16::from_be_bytes([rest[at], rest[at + 1]]);
+            push_ports(out, word(0), word(2));
+            // Writing to memory does not fail.
+            drop(write!(
+                out,
+                ", bogus TCP header length ({declared}, must be at least {minimum})"
+            ));
+        }
         _ => {
             let column: &[u8] = match packet.layers.last() {
                 Some(Layer::Vxlan(_)) => b"VXLAN",

@@ -181,10 +181,13 @@ impl Translator {
         payload: &[u8],
         peer: Option<SocketAddr>,
     ) -> Option<SocketAddr> {
-        let (source, destination) = match payload.first().map(|first| first >> 4) {
-            Some(4) => (ipv4_at(payload, 12)?, ipv4_at(payload, 16)?),
-            Some(6) => (ipv6_at(payload, 8)?, ipv6_at(payload, 24)?),
-            _ => return peer,
+        let ends = match payload.first().map(|first| first >> 4) {
+            Some(4) => ip_at(payload, 12, 4).zip(ip_at(payload, 16, 4)),
+            Some(6) => ip_at(payload, 8, 16).zip(ip_at(payload, 24, 16)),
+            _ => None,
+        };
+        let Some((source, destination)) = ends else {
+            return peer;
         };
         if let (true, Some(peer)) = (write, peer) {
             if self.sent_to.len() >= MAX_LEARNED {
@@ -484,14 +487,13 @@ fn inside(
     }
 }
 
-fn ipv4_at(bytes: &[u8], at: usize) -> Option<IpAddr> {
-    let bytes: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
-    Some(IpAddr::from(bytes))
-}
-
-fn ipv6_at(bytes: &[u8], at: usize) -> Option<IpAddr> {
-    let bytes: [u8; 16] = bytes.get(at..at + 16)?.try_into().ok()?;
-    Some(IpAddr::from(bytes))
+/// The address of `len` bytes, 4 or 16, at `at`.
+fn ip_at(bytes: &[u8], at: usize, len: usize) -> Option<IpAddr> {
+    let bytes = bytes.get(at..at + len)?;
+    match len {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    }
 }
 
 /// Whether a datagram of `length` bytes is one bare IP packet.

@@ -1,0 +1,153 @@
+//! What a packet is made of.
+
+use crate::arp::Arp;
+use crate::dns::Dns;
+use crate::ethernet::Ethernet;
+use crate::flannel_udp::FlannelUdp;
+use crate::geneve::Geneve;
+use crate::gre::Gre;
+use crate::http::Http;
+use crate::icmp::Icmp;
+use crate::icmpv6::Icmpv6;
+use crate::ip_in_ip::IpInIp;
+use crate::ipv4::Ipv4;
+use crate::ipv6::{Ipv6, Ipv6Extension};
+use crate::linux_sll::{LinuxSll, LinuxSll2};
+use crate::loopback::Loopback;
+use crate::tcp::Tcp;
+use crate::udp::Udp;
+use crate::vlan::Vlan;
+use crate::vxlan::Vxlan;
+
+/// Where a layer lies in its frame: offsets in bytes from the frame's first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First byte of the layer's header.
+    pub start: u32,
+    /// One past the layer's last byte, as the lengths in the headers say and
+    /// as far as they fit into the layer around it. It lies beyond the
+    /// captured bytes where the capture was cut.
+    pub end: u32,
+}
+
+/// One layer, as a view into the frame.
+#[derive(Debug, Clone)]
+pub enum Layer<'a> {
+    Ethernet(Ethernet<'a>),
+    Vlan(Vlan<'a>),
+    LinuxSll(LinuxSll<'a>),
+    LinuxSll2(LinuxSll2<'a>),
+    Loopback(Loopback<'a>),
+    Arp(Arp<'a>),
+    Ipv4(Ipv4<'a>),
+    Ipv6(Ipv6<'a>),
+    Ipv6Extension(Ipv6Extension<'a>),
+    /// A marker without bytes of its own: IP directly in IP.
+    IpInIp(IpInIp),
+    Gre(Gre<'a>),
+    Tcp(Tcp<'a>),
+    Udp(Udp<'a>),
+    Icmp(Icmp<'a>),
+    Icmpv6(Icmpv6<'a>),
+    /// A marker without bytes of its own: the payload is a bare IPv4 packet.
+    FlannelUdp(FlannelUdp),
+    Vxlan(Vxlan<'a>),
+    Geneve(Geneve<'a>),
+    Dns(Dns<'a>),
+    Http(Http<'a>),
+}
+
+/// Applies one expression to the view in each kind of layer.
+macro_rules! each {
+    ($layer:expr, $view:ident => $result:expr) => {
+        match $layer {
+            Layer::Ethernet($view) => $result,
+            Layer::Vlan($view) => $result,
+            Layer::LinuxSll($view) => $result,
+            Layer::LinuxSll2($view) => $result,
+            Layer::Loopback($view) => $result,
+            Layer::Arp($view) => $result,
+            Layer::Ipv4($view) => $result,
+            Layer::Ipv6($view) => $result,
+            Layer::Ipv6Extension($view) => $result,
+            Layer::IpInIp($view) => $result,
+            Layer::Gre($view) => $result,
+            Layer::Tcp($view) => $result,
+            Layer::Udp($view) => $result,
+            Layer::Icmp($view) => $result,
+            Layer::Icmpv6($view) => $result,
+            Layer::FlannelUdp($view) => $result,
+            Layer::Vxlan($view) => $result,
+            Layer::Geneve($view) => $result,
+            Layer::Dns($view) => $result,
+            Layer::Http($view) => $result,
+        }
+    };
+}
+
+impl Layer<'_> {
+    /// Name as in netdig's JSON (`eth`, `ipv4`, `flannel-udp`, …).
+    pub fn name(&self) -> &'static str {
+        match self {
+            Layer::Ethernet(_) => "eth",
+            Layer::Vlan(_) => "vlan",
+            Layer::LinuxSll(_) => "sll",
+            Layer::LinuxSll2(_) => "sll2",
+            Layer::Loopback(_) => "loopback",
+            Layer::Arp(_) => "arp",
+            Layer::Ipv4(_) => "ipv4",
+            Layer::Ipv6(_) => "ipv6",
+            Layer::Ipv6Extension(extension) => extension.name(),
+            Layer::IpInIp(marker) => marker.name(),
+            Layer::Gre(_) => "gre",
+            Layer::Tcp(_) => "tcp",
+            Layer::Udp(_) => "udp",
+            Layer::Icmp(_) => "icmp",
+            Layer::Icmpv6(_) => "icmpv6",
+            Layer::FlannelUdp(_) => "flannel-udp",
+            Layer::Vxlan(_) => "vxlan",
+            Layer::Geneve(_) => "geneve",
+            Layer::Dns(_) => "dns",
+            Layer::Http(_) => "http",
+        }
+    }
+
+    /// Whether what follows is another packet, and this one its carrier.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(
+            self,
+            Layer::FlannelUdp(_)
+                | Layer::Vxlan(_)
+                | Layer::Geneve(_)
+                | Layer::Gre(_)
+                | Layer::IpInIp(_)
+        )
+    }
+
+    /// Where the layer lies in the frame.
+    pub fn span(&self) -> Span {
+        each!(self, view => view.span)
+    }
+
+    /// Length of the layer's header, in bytes: what is not payload.
+    pub fn header_len(&self) -> usize {
+        each!(self, view => view.header_len())
+    }
+
+    /// Length of the layer's payload on the wire, in bytes.
+    pub fn payload_len(&self) -> usize {
+        let span = self.span();
+        (span.end as usize).saturating_sub(span.start as usize + self.header_len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decoding writes a layer for every header: a larger one would be felt.
+    #[test]
+    fn a_layer_stays_small() {
+        assert!(size_of::<Layer<'_>>() <= 32, "{}", size_of::<Layer<'_>>());
+    }
+}
