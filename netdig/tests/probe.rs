@@ -56,7 +56,13 @@ fn sees_a_datagram(no_typed_reads: bool) {
     }
     assert!(forked, "the process was not announced");
     let fd = seen.expect("a descriptor");
-    let FdKind::Inet { protocol, stream, local, remote } = fd.kind else {
+    let FdKind::Inet {
+        protocol,
+        stream,
+        local,
+        remote,
+    } = fd.kind
+    else {
         panic!("{fd:?} is no socket");
     };
     assert_eq!((protocol, stream), (17, false));

@@ -350,7 +350,7 @@ fn a_snap_length_cuts() {
     if !privileged() {
         return;
     }
-    for snap in [1, 60, 104, 105, 2000] {
+    for snap in [1, 104, 2000] {
         let namespace = Namespace::new();
         let options = ProbeOptions {
             snap_tunnel: snap,

@@ -127,7 +127,7 @@ fn a_count_and_a_duration_end_a_run() {
     ]
     .concat();
     let counted = Watch::spawn(&with_file);
-    let timed = Watch::spawn(&[&netns[..], &["-M", "0.3"]].concat());
+    let timed = Watch::spawn(&[&netns[..], &["-M", "0.3", "-s", "50"]].concat());
     ticker.cue();
     let outcome = counted.outcome().whole();
     assert_eq!(outcome.packets.len(), 7);
@@ -136,6 +136,12 @@ fn a_count_and_a_duration_end_a_run() {
     let outcome = timed.outcome().whole();
     assert!(!outcome.packets.is_empty());
     assert_eq!(outcome.summary["packets"], outcome.packets.len());
+    for packet in &outcome.packets {
+        assert_eq!(
+            (&packet["caplen"], &packet["len"]),
+            (&50.into(), &80.into())
+        );
+    }
     let times: Vec<_> = outcome
         .packets
         .iter()

@@ -1,7 +1,6 @@
 //! The built program, watching.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -76,11 +75,6 @@ impl Watch {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
-    }
-
-    /// A place for files of this run.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.scratch.path(name)
     }
 
     /// Waits until what was printed so far satisfies `enough`.
