@@ -237,7 +237,7 @@ fn killed_it_leaves_nothing_and_the_next_works() {
         let outcome = watch.signal(libc::SIGKILL);
         assert_eq!(outcome.packets.len(), 50);
         for (what, id) in held {
-            wait_for("the kernel to be clean", || {
+            wait_for(&format!("the kernel to drop {what} {id}"), || {
                 let shown = Command::new("bpftool")
                     .args([what, "show", "id", &id])
                     .output();
