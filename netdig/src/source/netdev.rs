@@ -70,6 +70,7 @@ pub struct Netdev {
     loopback: bool,
     received: u64,
     dropped: u64,
+    taken: u64,
     /// Until when losses were reported.
     reported_ns: UnixNanos,
 }
@@ -132,6 +133,7 @@ impl Netdev {
             loopback: info.loopback,
             received: 0,
             dropped: 0,
+            taken: 0,
             reported_ns: now_ns(),
         })
     }
@@ -150,7 +152,9 @@ impl Netdev {
     pub fn next(&mut self) -> Result<Option<LinkFrame<'_>>, NetdevError> {
         let ethernet = self.interface.link == LinkType::Ethernet;
         let packet = loop {
-            match self.ring.next(ethernet) {
+            let packet = self.ring.next(ethernet);
+            self.taken += u64::from(packet.is_some());
+            match packet {
                 Some(packet) if self.loopback && packet.packet_type == PacketType::Outgoing => {}
                 Some(packet) => break packet,
                 None => {
@@ -231,6 +235,22 @@ impl Netdev {
             count: dropped,
             window: (since, now),
         }))
+    }
+
+    /// Ends the capture: what comes from here on is neither taken nor counted.
+    /// What came before is still to be taken; see [`Netdev::pending`].
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn stop(&mut self) -> Result<(), NetdevError> {
+        ring::refuse_all(&self.socket, &self.interface.name)
+    }
+
+    /// Packets that came and were not taken yet, as of the last
+    /// [`Netdev::loss`]. The kernel holds the last ones back for a while, until
+    /// their block of the ring is full or its time is over.
+    pub fn pending(&self) -> u64 {
+        self.received.saturating_sub(self.dropped + self.taken)
     }
 
     /// Packets that came to the socket, dropped ones included, and those that

@@ -53,6 +53,31 @@ impl Fd {
         }
         same_family(&self.kind, &view.kind)
     }
+
+    /// Whether `view`, taken with a packet, adds nothing to what is known. A
+    /// packet with an address of its own does not tell whether its socket is
+    /// connected.
+    pub(super) fn covers(&self, view: &FdView) -> bool {
+        use FdKind::Inet;
+        let same = match (&self.kind, &view.kind) {
+            (
+                Inet {
+                    protocol,
+                    stream,
+                    local,
+                    ..
+                },
+                Inet {
+                    protocol: its_protocol,
+                    stream: its_stream,
+                    local: its_local,
+                    remote: None,
+                },
+            ) => (protocol, stream, local) == (its_protocol, its_stream, its_local),
+            (one, other) => one == other,
+        };
+        same && self.agrees_with(view)
+    }
 }
 
 fn same_family(one: &FdKind, other: &FdKind) -> bool {

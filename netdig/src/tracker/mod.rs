@@ -417,8 +417,7 @@ impl Tracker {
             .and_then(|table| table.get(view.num));
         if let Some(fd) = known
             && (fd.name().is_some() || fd.asked || self.procfs.is_none())
-            && fd.kind == view.kind
-            && fd.agrees_with(view)
+            && fd.covers(view)
         {
             return fd.name().cloned();
         }

@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// Said with an unknown name: it might have been a tun's.
 const NO_TUN: &str = "Nor does a process hold a tun of that name, as far as descriptors could be \
                       read: those of other users' processes take CAP_SYS_PTRACE, as root has";
+/// Longest wait for packets that a link has received and not handed over.
+const LAST_BLOCK: Duration = Duration::from_millis(500);
 
 /// What a run watches.
 struct Watched {
@@ -289,10 +291,28 @@ impl Watched {
             probe.detach();
         }
         while !engine.is_done() && self.poll_probe(engine)? > 0 {}
-        if !engine.is_done() {
-            self.poll_links(engine)?;
+        self.drain_links(engine)
+    }
+
+    /// The kernel holds a link's last packets back until their block's time is
+    /// over.
+    fn drain_links(&mut self, engine: &mut Engine) -> anyhow::Result<()> {
+        for link in &mut self.links {
+            link.stop()?;
         }
-        Ok(())
+        let until = Instant::now() + LAST_BLOCK;
+        let mut drained = Ok(());
+        loop {
+            // One link's end must not cost another its packets.
+            let polled = self.poll_links(engine).map(drop);
+            drained = drained.and(polled);
+            self.report_losses(engine)?;
+            let pending = self.links.iter().any(|link| link.pending() > 0);
+            if !pending || engine.is_done() || Instant::now() >= until {
+                return drained;
+            }
+            std::thread::sleep(IDLE);
+        }
     }
 
     fn note_totals(&mut self, engine: &mut Engine) -> Result<(), OutputError> {

@@ -74,18 +74,27 @@ fn set<T: Copy>(socket: &OwnedFd, level: i32, option: i32, value: &T) -> io::Res
 
 /// Cuts packets in the kernel: a filter that takes all and returns the length.
 pub(super) fn limit_snaplen(socket: &OwnedFd, name: &str, snaplen: u32) -> Result<(), NetdevError> {
+    filter(socket, snaplen)
+        .map_err(|error| NetdevError::system(name, "setting the snap length", error))
+}
+
+/// Takes nothing from here on, and counts nothing: a filter that returns 0.
+pub(super) fn refuse_all(socket: &OwnedFd, name: &str) -> Result<(), NetdevError> {
+    filter(socket, 0).map_err(|error| NetdevError::system(name, "ending the capture", error))
+}
+
+fn filter(socket: &OwnedFd, length: u32) -> io::Result<()> {
     let mut take = libc::sock_filter {
         code: (libc::BPF_RET | libc::BPF_K) as u16,
         jt: 0,
         jf: 0,
-        k: snaplen,
+        k: length,
     };
     let program = libc::sock_fprog {
         len: 1,
         filter: &raw mut take,
     };
     set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
-        .map_err(|error| NetdevError::system(name, "setting the snap length", error))
 }
 
 /// Leaves out what this host sends; kernels before 4.20 cannot, and then the

@@ -163,6 +163,11 @@ impl Translator {
         let via = if write { Via::UdpSend } else { Via::UdpRecv };
         let orig_len = (record.arg0 as u32).saturating_sub(before as u32);
         let mut frame = self.frame(record, via, link, interface, &payload[before..], orig_len);
+        if record.header.flags & (flag::CALL_ADDRESS | flag::WIRE_ADDRESS) != 0
+            && let Some(fd) = &mut frame.fd
+        {
+            forget_remote(fd);
+        }
         frame.encap = encap;
         frame.peer = peer;
         Some(Observation::Frame(frame))
@@ -427,6 +432,14 @@ fn actor(record: &Record) -> Actor {
         pid: record.header.pid,
         tid: record.header.tid,
         comm: record.header.comm,
+    }
+}
+
+/// The record's remote end is this packet's, not the socket's: a socket that
+/// sends to many is one descriptor with one name.
+fn forget_remote(fd: &mut FdView) {
+    if let FdKind::Inet { remote, .. } = &mut fd.kind {
+        *remote = None;
     }
 }
 
