@@ -487,3 +487,22 @@ fn replace_tunnel(lab: &Named, more: &[&str]) -> Child {
     wait_until("the other daemon is ready", || ready.exists());
     other
 }
+
+/// Each scenario runs and shows what it says, decoded by netdig itself.
+#[test]
+fn every_scenario_holds() {
+    if !privileged() {
+        return;
+    }
+    let listed = ok(&["list", "--format", "json"]);
+    let mut scenarios = 0;
+    for line in listed.lines() {
+        let scenario: serde_json::Value = serde_json::from_str(line).expect("an object");
+        let name = scenario["name"].as_str().expect("a name");
+        let lab = Named::new(name);
+        let shown = ok(&["run", name, "--name", &lab.0]);
+        assert!(shown.contains(" packets decoded, "), "{shown}");
+        scenarios += 1;
+    }
+    assert!(scenarios >= 2);
+}

@@ -5,7 +5,6 @@ mod damage;
 mod live;
 mod reading;
 mod sinks;
-mod speed;
 mod writing;
 
 use std::path::Path;

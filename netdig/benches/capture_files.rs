@@ -1,15 +1,14 @@
-//! Figures, on demand: cargo test --release --test captures speed -- --ignored --nocapture
+//! How fast captures are written and read, without decoding, beside copying alone.
+//!
+//! `cargo bench -p netdig --bench capture_files`; half a gigabyte is written to
+//! the temporary folder three times and removed.
 
 use std::time::Instant;
 
 use decoders::LinkType;
-use netdig::observation::{FdKind, FdView, Observation, ProcessInfo, Via};
+use netdig::observation::{Actor, FdKind, FdView, Frame, Interface, Observation, ProcessInfo, Via};
 use netdig::output::capture::{CaptureWriter, FrameMeta};
 use netdig::source::pcap::CaptureReader;
-
-use crate::Scratch;
-use crate::craft::udp;
-use crate::writing::{actor, frame, interface};
 
 /// Of the mean size in a flannel capture: 16 bytes of header and 743 of packet.
 const LEN: usize = 743;
@@ -31,12 +30,23 @@ fn write(mut writer: CaptureWriter, annotated: bool) -> f64 {
         container_name: Some("kube-flannel".to_owned()),
         ..ProcessInfo::default()
     };
-    let data = udp(LEN, 1);
-    let tun = interface("flannel0", LinkType::RawIp);
-    let mut one = frame(&data, Via::UdpSend, LinkType::RawIp, 0);
+    let data = packet();
+    let tun = Interface {
+        name: "flannel0".to_owned(),
+        link: LinkType::RawIp,
+        snaplen: 9216,
+        addresses: Vec::new(),
+    };
+    let mut one = frame(&data);
     let mut meta = FrameMeta::default();
     if annotated {
-        one.process = Some(actor(758, 760, b"flanneld"));
+        let mut comm = [0; 16];
+        comm[..8].copy_from_slice(b"flanneld");
+        one.process = Some(Actor {
+            pid: 758,
+            tid: 760,
+            comm,
+        });
         let local = "10.1.1.1:8285".parse().expect("an address");
         let kind = FdKind::Inet {
             protocol: 17,
@@ -78,16 +88,56 @@ fn read(path: &std::path::Path) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-#[test]
-#[ignore = "writes 500 MB and measures"]
-fn speed() {
-    let scratch = Scratch::new("speed");
+/// A bare IPv4 packet with UDP inside.
+fn packet() -> Vec<u8> {
+    let mut packet = vec![
+        0x45,
+        0,
+        (LEN >> 8) as u8,
+        LEN as u8,
+        0,
+        1,
+        0,
+        0,
+        64,
+        17,
+        0,
+        0,
+    ];
+    packet.extend([10, 244, 1, 2, 10, 244, 2, 3, 0x13, 0x88, 0x13, 0x89]);
+    packet.extend(((LEN - 20) as u16).to_be_bytes());
+    packet.resize(LEN, 0x55);
+    packet
+}
+
+fn frame(data: &[u8]) -> Frame<'_> {
+    Frame {
+        ts_ns: 1_700_000_000_000_000_000,
+        via: Via::UdpSend,
+        link: LinkType::RawIp,
+        interface: 0,
+        data,
+        orig_len: data.len() as u32,
+        process: None,
+        fd: None,
+        peer: None,
+        encap: None,
+        errno: None,
+        netns: None,
+        cgroup: None,
+        file_n: None,
+    }
+}
+
+fn main() {
+    let folder = std::env::temp_dir().join(format!("netdig-captures-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
     for (name, annotated) in [
         ("plain.pcap", false),
         ("plain.pcapng", false),
         ("annotated.pcapng", true),
     ] {
-        let path = scratch.0.join(name);
+        let path = folder.join(name);
         let written = write(
             CaptureWriter::create(&path, false).expect("a writable directory"),
             annotated,
@@ -116,4 +166,5 @@ fn speed() {
         );
         std::fs::remove_file(&path).expect("it is there");
     }
+    std::fs::remove_dir(&folder).expect("it is empty");
 }
