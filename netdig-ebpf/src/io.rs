@@ -4,9 +4,7 @@ use core::ptr;
 
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
-    helpers::generated::{
-        bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_reserve, bpf_ringbuf_submit,
-    },
+    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_submit},
 };
 use netdig_ebpf::{
     Descriptor, Header, PAYLOAD_MAX, Record, WIRE_KEY, call, class, flag, kind, loss, lost,
@@ -15,7 +13,7 @@ use netdig_ebpf::{
 use crate::{
     file::{File, file_of, user_address},
     kernel::{Task, header, load, user},
-    maps::{EVENTS, WIRE, config, lose},
+    maps::{self, WIRE, config, lose},
 };
 
 pub const MSG_PEEK: u64 = 0x2;
@@ -232,7 +230,7 @@ fn reserve(wanted: u64) -> *mut Record {
     } else {
         PAYLOAD_MAX as u64
     };
-    unsafe { bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), FIXED + room, 0).cast() }
+    maps::reserve(FIXED + room)
 }
 
 /// Zeroes all but the header, word by word: a call of memset would cost more

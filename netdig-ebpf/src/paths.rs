@@ -2,7 +2,7 @@
 //! that failed.
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
-    helpers::generated::{bpf_probe_read_user_str, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+    helpers::generated::{bpf_probe_read_user_str, bpf_ringbuf_submit},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -13,7 +13,7 @@ use crate::{
     entry::ended_call,
     io::{Call, copy},
     kernel::Task,
-    maps::{EVENTS, lose, work},
+    maps::{lose, reserve, work},
 };
 
 #[repr(C)]
@@ -29,12 +29,7 @@ fn send_paths<const COUNT: usize>(addresses: [u64; COUNT], what: u32) {
         return;
     };
     unsafe {
-        let slot = bpf_ringbuf_reserve(
-            (&raw const EVENTS).cast_mut().cast(),
-            size_of::<Paths<COUNT>>() as u64,
-            0,
-        )
-        .cast::<Paths<COUNT>>();
+        let slot = reserve::<Paths<COUNT>>(size_of::<Paths<COUNT>>() as u64);
         if slot.is_null() {
             return lose(what, loss::RING_FULL);
         }

@@ -1,9 +1,7 @@
 //! Life of processes: fork, exec, exit, from the scheduler's tracepoints.
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
-    helpers::generated::{
-        bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_ringbuf_reserve, bpf_ringbuf_submit,
-    },
+    helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_ringbuf_submit},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
@@ -13,7 +11,7 @@ use crate::{
     descriptors::{begin, finish},
     io::copy,
     kernel::{Task, load},
-    maps::{EVENTS, config, lose, work},
+    maps::{config, lose, reserve, work},
 };
 
 const CALL_NONE: u8 = 0;
@@ -84,12 +82,7 @@ pub fn process_executed(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 unsafe fn send_exec(record: &Record, filename: u64, args: u64, length: u64) {
     unsafe {
-        let slot = bpf_ringbuf_reserve(
-            (&raw const EVENTS).cast_mut().cast(),
-            size_of::<Exec>() as u64,
-            0,
-        )
-        .cast::<Exec>();
+        let slot = reserve::<Exec>(size_of::<Exec>() as u64);
         if slot.is_null() {
             return lose(lost::PROCESS, loss::RING_FULL);
         }

@@ -1,4 +1,5 @@
 //! Where observations come from; each source knows nothing of rules or outputs.
+pub mod idle;
 pub mod netdev;
 pub mod pcap;
 pub mod probe;

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::observation::{Observation, ProcessChange};
 use crate::output::OutputError;
 use crate::selection::Selection;
+use crate::source::idle::Idle;
 use crate::source::netdev::{Netdev, NetdevError, NetdevOptions};
 use crate::source::probe::{Probe, ProbeOptions, unix_now};
 use crate::tracker::Tracker;
@@ -19,9 +20,6 @@ use crate::tracker::Tracker;
 const ALL_TUNS: &str = "/dev/net/tun";
 /// Events taken before the clock and the signals are looked at again.
 const BATCH: usize = 4096;
-/// Longest sleep when nothing happens: longer ones lose packets at full rate,
-/// shorter ones cost an idle host more.
-const IDLE: Duration = Duration::from_millis(1);
 /// How often what waits is looked at while events flow.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -189,6 +187,7 @@ impl Watched {
     fn run(&mut self, engine: &mut Engine, stop: &Stop) -> anyhow::Result<()> {
         let mut last_tick = Instant::now();
         let mut last_loss = Instant::now();
+        let mut idle = Idle::default();
         while !engine.is_done() && !stop.is_due() {
             let count = self.poll_probe(engine)? + self.poll_links(engine)?;
             if count == 0 || last_tick.elapsed() >= TICK {
@@ -200,8 +199,9 @@ impl Watched {
                 last_loss = Instant::now();
                 self.report_losses(engine)?;
             }
-            if count == 0 {
-                std::thread::sleep(IDLE);
+            match count {
+                0 => idle.sleep(),
+                _ => idle.reset(),
             }
         }
         Ok(())
@@ -301,6 +301,7 @@ impl Watched {
             link.stop()?;
         }
         let until = Instant::now() + LAST_BLOCK;
+        let mut idle = Idle::default();
         let mut drained = Ok(());
         loop {
             // One link's end must not cost another its packets.
@@ -311,7 +312,7 @@ impl Watched {
             if !pending || engine.is_done() || Instant::now() >= until {
                 return drained;
             }
-            std::thread::sleep(IDLE);
+            idle.sleep();
         }
     }
 

@@ -14,6 +14,10 @@ use super::{ProbeError, ProbeOptions, offsets, syscalls};
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!("../../../../netdig-ebpf/prebuilt/netdig-probe.o");
 
+/// Size of the ring that is used first, and of the other from which on it is used.
+const HOT_RING: u32 = 1 << 20;
+const ENOUGH_RING: u32 = 8 << 20;
+
 /// Programs that are chained to, by their slot.
 const CHAINED: &[(&str, u32)] = &[
     ("vectors", chain::VECTORS),
@@ -63,6 +67,7 @@ pub fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
         .override_global("SYSCALLS", &table[..], true)
         .override_global("PORTS", &ports[..], true)
         .map_max_entries("EVENTS", options.ring_bytes)
+        .map_max_entries("HOT", hot_bytes(options.ring_bytes))
         .load(&object)
         .map_err(|e| ProbeError::refused("the maps of the probe", &e))?;
     let mut loaded = prepare(ebpf, btf, layout.tun_known)?;
@@ -202,6 +207,16 @@ fn config(options: &ProbeOptions, layout: &offsets::Layout) -> Config {
         tun_known: layout.tun_known.into(),
         follow_tun_processes: options.follow_tun_processes.into(),
         ..Config::default()
+    }
+}
+
+/// Size of the ring that is used first. What it is good for is to stay in the
+/// cache; beside a small ring it would only be more room than was asked for.
+fn hot_bytes(ring_bytes: u32) -> u32 {
+    const PAGE: u32 = 4096;
+    match ring_bytes {
+        0..ENOUGH_RING => PAGE,
+        _ => HOT_RING,
     }
 }
 

@@ -2,6 +2,7 @@
 mod error;
 mod load;
 mod offsets;
+mod rings;
 mod syscalls;
 mod translate;
 
@@ -84,7 +85,7 @@ impl ProbeOptions {
 
 /// A running probe.
 pub struct Probe {
-    ring: RingBuf<MapData>,
+    rings: rings::Rings,
     lost: PerCpuArray<MapData, u64>,
     tun_pids: HashMap<MapData, u32, u8>,
     known_tun_pids: std::collections::HashSet<u32>,
@@ -109,14 +110,17 @@ impl Probe {
         tun_pids: impl IntoIterator<Item = u32>,
     ) -> Result<Probe, ProbeError> {
         let mut loaded = load::load(options)?;
-        let ring = RingBuf::try_from(loaded.take("EVENTS")?).map_err(ProbeError::map)?;
+        let rings = rings::Rings {
+            hot: RingBuf::try_from(loaded.take("HOT")?).map_err(ProbeError::map)?,
+            large: RingBuf::try_from(loaded.take("EVENTS")?).map_err(ProbeError::map)?,
+        };
         let lost = PerCpuArray::try_from(loaded.take("LOST")?).map_err(ProbeError::map)?;
         let set = HashMap::try_from(loaded.take("TUN_PIDS")?).map_err(ProbeError::map)?;
         let now = unix_now();
         let translator =
             Translator::new(ports, options.snap_tunnel, loaded.tun_known, clock_offset());
         let mut probe = Probe {
-            ring,
+            rings,
             lost,
             tun_pids: set,
             known_tun_pids: Default::default(),
@@ -163,16 +167,12 @@ impl Probe {
         budget: usize,
         mut each: impl FnMut(&[Interface], Observation<'_>),
     ) -> usize {
-        let mut count = 0;
-        while count < budget {
-            let Some(item) = self.ring.next() else {
-                break;
-            };
-            count += 1;
-            if let Some(observation) = self.translator.translate(&item) {
-                each(&self.translator.interfaces, observation);
+        let translator = &mut self.translator;
+        let count = self.rings.take(budget, |bytes| {
+            if let Some(observation) = translator.translate(bytes) {
+                each(&translator.interfaces, observation);
             }
-        }
+        });
         if self.translator.source_unknown && !self.watches_wire {
             self.watches_wire = true;
             // Refused: such receives stay without their sender.
