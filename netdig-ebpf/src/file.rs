@@ -173,6 +173,20 @@ impl File {
         }
     }
 
+    /// A socket that has no tunnel's port itself may send to one.
+    #[inline(always)]
+    pub fn sends_to(&mut self, address: u64) {
+        if address == 0 || self.protocol != IPPROTO_UDP {
+            return;
+        }
+        // The port stands behind the family, in IPv4 and in IPv6.
+        if let Some(port) = unsafe { user::<u16>(address + 2) }
+            && port_listed(u16::from_be(port))
+        {
+            self.class = class::TUNNEL;
+        }
+    }
+
     /// Whether a datagram at `buffer` is to be shown as a tunnel's: always on a
     /// tunnel's port, elsewhere when it is one bare IP packet.
     #[inline(always)]

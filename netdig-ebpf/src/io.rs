@@ -116,7 +116,10 @@ pub fn lost_kind(of: u8) -> u32 {
 /// The classified file of the call's descriptor, if its I/O is wanted.
 #[inline(always)]
 pub fn wanted_file(task: Task, fd: i32, call: Call) -> Option<File> {
-    let file = File::classify(task, file_of(task, fd));
+    let mut file = File::classify(task, file_of(task, fd));
+    if file.class == class::INET_DGRAM {
+        file.sends_to(destination(call));
+    }
     if config!(classes) >> (file.class & 31) & 1 == 0 {
         return None;
     }
@@ -125,6 +128,18 @@ pub fn wanted_file(task: Task, fd: i32, call: Call) -> Option<File> {
         return None;
     }
     task.wanted().then_some(file)
+}
+
+/// Where the call says that its datagram, or the first of a batch, goes; 0 where
+/// it does not.
+#[inline(always)]
+fn destination(call: Call) -> u64 {
+    match call.kind {
+        call::SENDTO => call.arg4(),
+        // `msg_name` is the first member of both `msghdr` and `mmsghdr`.
+        call::SENDMSG | call::SENDMMSG => unsafe { user(call.arg1()) }.unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Snap length of a class.

@@ -25,6 +25,9 @@ pub const JOIN_DEADLINE_NS: u64 = 250_000_000;
 /// Held packets at most; beyond, the oldest goes out as it is.
 const MAX_HELD: usize = 16_384;
 
+/// Stands for the number of packets of tuns that were not asked for.
+const UNWANTED: u64 = 0;
+
 /// A packet that waits, with bytes of its own.
 struct Held {
     n: u64,
@@ -117,6 +120,7 @@ impl Engine {
             }
             other => {
                 self.summary.events += 1;
+                self.selection.notice(other);
                 self.tracker.apply(other);
                 Ok(())
             }
@@ -126,9 +130,10 @@ impl Engine {
     /// Gives up what has waited too long at `now`, and shows what is ready.
     pub fn tick(&mut self, now: UnixNanos) -> Result<(), OutputError> {
         let mut given_up = Vec::new();
-        self.joiner.expire(now, |n| given_up.push(n));
-        for n in given_up {
-            self.give_up(n);
+        self.joiner
+            .expire(now, |n, inward| given_up.push((n, inward)));
+        for (n, inward) in given_up {
+            self.give_up(n, inward);
         }
         self.release(false)
     }
@@ -136,6 +141,11 @@ impl Engine {
     /// Writes out what was shown so far.
     pub fn flush(&mut self) -> Result<(), OutputError> {
         self.output.flush()
+    }
+
+    /// See [`Output::check_reader`].
+    pub fn check_reader(&self) -> Result<(), OutputError> {
+        self.output.check_reader()
     }
 
     /// Interfaces in the order in which they were first seen.
@@ -158,7 +168,6 @@ impl Engine {
     /// Ends the run: shows what still waits, the summary, and closes the files.
     pub fn finish(&mut self, now: UnixNanos) -> Result<(), OutputError> {
         let shown = self.release(true);
-        self.summary.joined = self.joiner.joined();
         let ended = self.output.finish(&self.summary, now);
         shown.and(ended)
     }
@@ -203,14 +212,33 @@ impl Engine {
         if self.is_done() {
             return Ok(());
         }
+        // Packets of tuns that were not asked for are joined like all others: a
+        // socket's side is told by the tun's. They have no number.
+        let number = frame.file_n.unwrap_or(self.count + 1);
+        let n = if self.selection.admits_tun(frame) {
+            number
+        } else {
+            UNWANTED
+        };
+        let mut given_up = None;
+        let side = self
+            .joiner
+            .observe(n, frame, |n, inward| given_up = Some((n, inward)));
+        if let Some((n, inward)) = given_up {
+            self.give_up(n, inward);
+        }
+        if n == UNWANTED || matches!(side, Side::Second { first: UNWANTED }) {
+            self.leave_out(side);
+            return Ok(());
+        }
         self.count += 1;
-        let n = frame.file_n.unwrap_or(self.count);
         self.summary.packets += 1;
         self.summary.bytes += u64::from(frame.orig_len);
-        let mut given_up = None;
-        let side = self.joiner.observe(n, frame, |n| given_up = Some(n));
-        if let Some(n) = given_up {
-            self.give_up(n);
+        if let Side::Second { .. } = side {
+            match frame.errno {
+                Some(_) => self.summary.refused += 1,
+                None => self.summary.joined += 1,
+            }
         }
         if !self.output.wants_packets() {
             let mut packet = decoders::Packet::new();
@@ -295,19 +323,35 @@ impl Engine {
         }
     }
 
-    fn give_up(&mut self, n: u64) {
+    /// No other side came for packet `n`.
+    fn give_up(&mut self, n: u64, inward: bool) {
+        if n == UNWANTED {
+            return;
+        }
+        match inward {
+            true => self.summary.unwritten += 1,
+            false => self.summary.unsent += 1,
+        }
         let lost_until = self.lost_until;
-        let quiet = !self.output.wants_packets();
-        let Some(held) = find(&mut self.held, n) else {
-            // Not held in quiet runs: which way it went is not known any more.
-            self.summary.unsent += u64::from(quiet);
+        if let Some(held) = find(&mut self.held, n) {
+            let doubtful = held.frame.ts_ns <= lost_until;
+            held.fate = Fate::Unanswered { doubtful };
+        }
+    }
+
+    /// A packet turned out to belong to a tun that was not asked for: its first
+    /// side, taken in before that was known, goes too.
+    fn leave_out(&mut self, side: Side) {
+        let Side::Second { first } = side else {
             return;
         };
-        let doubtful = held.frame.ts_ns <= lost_until;
-        held.fate = Fate::Unanswered { doubtful };
-        match held.frame.via {
-            crate::observation::Via::TunRead => self.summary.unsent += 1,
-            _ => self.summary.unwritten += 1,
+        if first == UNWANTED {
+            return;
+        }
+        self.summary.packets -= 1;
+        if let Some(held) = find(&mut self.held, first) {
+            self.summary.bytes -= u64::from(held.frame.orig_len);
+            held.fate = Fate::Elsewhere;
         }
     }
 
@@ -322,7 +366,7 @@ impl Engine {
             let Some(held) = self.held.pop_front() else {
                 return Ok(());
             };
-            if !self.is_done() {
+            if !self.is_done() && held.fate != Fate::Elsewhere {
                 let frame = Frame {
                     data: &held.data,
                     ..held.frame

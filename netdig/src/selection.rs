@@ -1,7 +1,7 @@
 //! Which packets a person asked for, as far as the kernel side cannot tell.
 use rustc_hash::FxHashSet;
 
-use crate::observation::{FdKind, Frame, Via};
+use crate::observation::{FdChange, FdKind, Frame, Observation, ProcessChange, Via};
 use crate::tracker::Process;
 
 /// What must hold of a packet; an empty list asks nothing.
@@ -28,28 +28,59 @@ impl Selection {
 
     /// Whether a packet is one of those asked for. Packets of links have no
     /// process: where one is asked for, they are not.
-    pub fn admits(&mut self, frame: &Frame<'_>, process: Option<&Process>) -> bool {
+    pub fn admits(&self, frame: &Frame<'_>, process: Option<&Process>) -> bool {
         let of_link = frame.via == Via::Link;
-        (of_link || self.admits_tun(frame))
-            && self.admits_process(frame)
+        self.admits_process(frame)
             && self.admits_container(process)
             && (of_link || self.netns.is_none() || frame.netns == self.netns)
     }
 
-    fn admits_tun(&mut self, frame: &Frame<'_>) -> bool {
-        if self.tuns.is_empty() {
+    /// Whether a tunnel's packet belongs to a tun that was asked for, as far as
+    /// this side tells: of a socket, only whose process it is.
+    pub fn admits_tun(&mut self, frame: &Frame<'_>) -> bool {
+        if self.tuns.is_empty() || !frame.via.is_tunnel_side() {
             return true;
         }
         let pid = frame.process.map_or(0, |actor| actor.pid);
         match frame.fd.as_ref().map(|fd| &fd.kind) {
-            Some(FdKind::Tun { interface, .. }) => {
-                let named = self.tuns.iter().any(|name| **name == **interface);
-                if named {
-                    self.tun_pids.insert(pid);
-                }
-                named
-            }
+            Some(kind @ FdKind::Tun { .. }) => self.holds(pid, kind),
             _ => self.tun_pids.contains(&pid),
+        }
+    }
+
+    /// Whether `kind` is a tun that was asked for; `pid` is then one of its holders.
+    fn holds(&mut self, pid: u32, kind: &FdKind) -> bool {
+        let FdKind::Tun { interface, .. } = kind else {
+            return false;
+        };
+        let named = self.tuns.iter().any(|name| **name == **interface);
+        if named {
+            self.tun_pids.insert(pid);
+        }
+        named
+    }
+
+    /// Takes note of who comes to hold a tun, before its first packet.
+    pub fn notice(&mut self, observation: &Observation<'_>) {
+        if self.tuns.is_empty() {
+            return;
+        }
+        match observation {
+            Observation::Fd(event) => {
+                if let FdChange::New { fd, .. } | FdChange::Updated { fd } = &event.change {
+                    self.holds(event.actor.pid, &fd.kind);
+                }
+            }
+            Observation::Process(event) => match event.change {
+                ProcessChange::Fork { parent, .. } if self.tun_pids.contains(&parent) => {
+                    self.tun_pids.insert(event.actor.pid);
+                }
+                ProcessChange::Exit { last: true, .. } => {
+                    self.tun_pids.remove(&event.actor.pid);
+                }
+                _ => {}
+            },
+            _ => {}
         }
     }
 

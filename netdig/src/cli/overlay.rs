@@ -55,6 +55,9 @@ pub struct OverlayArgs {
     /// Show passwords, tokens and cookies in payloads; they are masked otherwise
     #[arg(long, requires = "payload")]
     pub show_secrets: bool,
+    /// No names are looked up for addresses or ports, with or without this
+    #[arg(short = 'n', action = ArgAction::Count)]
+    pub numeric: u8,
     /// Print no packets: only losses, findings and the summary
     #[arg(short, long, conflicts_with_all = ["payload", "print"])]
     pub quiet: bool,

@@ -1,4 +1,5 @@
 //! One file a subcommand: each wires sources, engine and outputs together.
+mod hints;
 pub mod lab;
 pub mod overlay;
 mod privileges;
@@ -15,7 +16,14 @@ const FAILED: u8 = 2;
 
 /// Runs the program; the exit code is the contract's.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let _ = error.print();
+        if let Some(hint) = hints::hint(&error) {
+            eprintln!("\nhint: {hint}");
+        }
+        std::process::exit(error.exit_code())
+    });
+    let result = match cli.command {
         Command::Overlay(args) => overlay::overlay(&args).map(|()| true),
         Command::Lab(args) => lab::lab(args.command),
     };

@@ -42,6 +42,14 @@ pub fn overlay(args: &OverlayArgs) -> anyhow::Result<()> {
 
 /// Packets of a capture file.
 fn replay(args: &OverlayArgs, path: &Path) -> anyhow::Result<()> {
+    if let Some(written) = &args.write
+        && is_same_file(path, written)
+    {
+        anyhow::bail!(
+            "{} would be overwritten while it is read: give -w another file",
+            path.display()
+        );
+    }
     let stop = Stop::watch(args.duration)?;
     let mut reader = CaptureReader::open(path)?;
     let selection = selection(args);
@@ -58,6 +66,16 @@ fn replay(args: &OverlayArgs, path: &Path) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
+/// Whether both names, links followed, are one regular file.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| {
+        let metadata = path.metadata().ok().filter(|metadata| metadata.is_file())?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    identity(one).is_some_and(|identity_of_one| identity(other) == Some(identity_of_one))
+}
+
 fn read_all(reader: &mut CaptureReader, engine: &mut Engine, stop: &Stop) -> anyhow::Result<()> {
     let mut last_ts = 0;
     while !engine.is_done() && !stop.is_due() {
@@ -72,7 +90,10 @@ fn read_all(reader: &mut CaptureReader, engine: &mut Engine, stop: &Stop) -> any
                 }
                 engine.observe(0, seen.interfaces, &seen.observation, seen.packet_type)?;
             }
-            Ok(None) => break,
+            Ok(None) => {
+                // What has no other side by now will not get one any more.
+                return Ok(engine.tick(u64::MAX)?);
+            }
             Err(error) if error.is_interruption() => continue,
             Err(error) => return Err(error.into()),
         }

@@ -38,6 +38,8 @@ struct Pending {
     /// Next of the same key, younger.
     next: u32,
     waiting: bool,
+    /// It came from a peer, rather than from a tun.
+    inward: bool,
 }
 
 /// The first sides that wait, and the matching.
@@ -76,9 +78,9 @@ impl Joiner {
         self.waiting.len()
     }
 
-    /// Takes note of packet number `n`. The oldest first side that had to be
-    /// given up for lack of room goes to `given_up`.
-    pub fn observe(&mut self, n: u64, frame: &Frame<'_>, given_up: impl FnMut(u64)) -> Side {
+    /// Takes note of packet number `n`. A first side that had to be given up for
+    /// lack of room goes to `given_up`, with whether it came from a peer.
+    pub fn observe(&mut self, n: u64, frame: &Frame<'_>, given_up: impl FnMut(u64, bool)) -> Side {
         let Some(key) = key(frame) else {
             return Side::Alone;
         };
@@ -93,21 +95,21 @@ impl Joiner {
                 None => Side::Orphan,
             },
             _ => {
-                self.push(n, frame.ts_ns, key, given_up);
+                self.push(n, frame, key, given_up);
                 Side::First
             }
         }
     }
 
     /// Gives up what has waited past its deadline at `now`.
-    pub fn expire(&mut self, now: UnixNanos, mut given_up: impl FnMut(u64)) {
+    pub fn expire(&mut self, now: UnixNanos, mut given_up: impl FnMut(u64, bool)) {
         while let Some(oldest) = self.oldest() {
             if oldest.waiting {
                 if oldest.ts_ns.saturating_add(self.deadline_ns) > now {
                     return;
                 }
                 self.take(oldest.key);
-                given_up(oldest.n);
+                given_up(oldest.n, oldest.inward);
             }
             self.pop();
         }
@@ -122,14 +124,14 @@ impl Joiner {
         self.count -= 1;
     }
 
-    fn push(&mut self, n: u64, ts_ns: UnixNanos, key: u64, mut given_up: impl FnMut(u64)) {
+    fn push(&mut self, n: u64, frame: &Frame<'_>, key: u64, mut given_up: impl FnMut(u64, bool)) {
         // Room is made first: answered ones at the front are mere gaps.
         while let Some(oldest) = self.oldest()
             && (!oldest.waiting || self.count == MAX_PENDING)
         {
             if oldest.waiting {
                 self.take(oldest.key);
-                given_up(oldest.n);
+                given_up(oldest.n, oldest.inward);
             }
             self.pop();
         }
@@ -140,16 +142,18 @@ impl Joiner {
                 key: 0,
                 next: NONE,
                 waiting: false,
+                inward: false,
             };
             self.slots = vec![empty; MAX_PENDING];
         }
         let slot = (self.head + self.count) % self.slots.len();
         self.slots[slot] = Pending {
             n,
-            ts_ns,
+            ts_ns: frame.ts_ns,
             key,
             next: NONE,
             waiting: true,
+            inward: frame.via == Via::UdpRecv,
         };
         self.count += 1;
         let slot = slot as u32;
@@ -226,7 +230,7 @@ mod tests {
         }
     }
 
-    fn never(n: u64) {
+    fn never(n: u64, _inward: bool) {
         panic!("{n} was given up");
     }
 
@@ -272,8 +276,8 @@ mod tests {
         joiner.observe(2, &frame(Via::TunRead, &SYN, 600, 7), never);
         joiner.expire(1099, never);
         let mut given_up = Vec::new();
-        joiner.expire(1100, |n| given_up.push(n));
-        assert_eq!(given_up, [1]);
+        joiner.expire(1100, |n, inward| given_up.push((n, inward)));
+        assert_eq!(given_up, [(1, false)]);
         let send = frame(Via::UdpSend, &SYN, 1200, 7);
         assert_eq!(joiner.observe(3, &send, never), Side::Second { first: 2 });
     }
@@ -286,7 +290,7 @@ mod tests {
         for n in 0..total {
             let mut packet = SYN;
             packet[24..28].copy_from_slice(&(n as u32).to_be_bytes());
-            joiner.observe(n, &frame(Via::TunRead, &packet, n, 7), |_| given_up += 1);
+            joiner.observe(n, &frame(Via::TunRead, &packet, n, 7), |_, _| given_up += 1);
         }
         assert_eq!(given_up, total - MAX_PENDING as u64);
         assert_eq!(joiner.pending(), MAX_PENDING);

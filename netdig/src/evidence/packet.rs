@@ -19,6 +19,8 @@ pub enum Fate {
     /// Read and never sent, or received and never written, within the deadline.
     /// `doubtful` when events were lost meanwhile.
     Unanswered { doubtful: bool },
+    /// Of a tun that was not asked for, as its other side told.
+    Elsewhere,
     /// Sent or written by the daemon without having been read or received.
     Originated,
 }

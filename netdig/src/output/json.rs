@@ -261,10 +261,20 @@ struct SummaryObject<'a> {
     joined: u64,
     unsent: u64,
     unwritten: u64,
+    refused: u64,
     undecoded: u64,
     events: u64,
     lost: u64,
+    lost_by: Vec<LostBy<'a>>,
     findings: Findings,
+}
+
+#[derive(Serialize)]
+struct LostBy<'a> {
+    source: &'a str,
+    event_kind: &'static str,
+    cause: &'static str,
+    count: u64,
 }
 
 #[derive(Serialize, Default)]
@@ -375,13 +385,27 @@ impl JsonWriter {
             joined: summary.joined,
             unsent: summary.unsent,
             unwritten: summary.unwritten,
+            refused: summary.refused,
             undecoded: summary.undecoded,
             events: summary.events,
             lost: summary.lost_total(),
+            lost_by: lost_by(summary),
             findings: Findings::default(),
         };
         write(out, &object);
     }
+}
+
+fn lost_by(summary: &Summary) -> Vec<LostBy<'_>> {
+    let kinds = summary.lost.iter();
+    kinds
+        .map(|((source, event_kind, cause), &count)| LostBy {
+            source,
+            event_kind,
+            cause: cause.name(),
+            count,
+        })
+        .collect()
 }
 
 fn write(out: &mut Vec<u8>, object: &impl Serialize) {
@@ -666,8 +690,9 @@ fn dns(packet: &decoders::Packet<'_>) -> Option<Dns> {
 /// What became of a packet that has, or should have, another side.
 fn fate(view: &PacketView<'_>) -> Option<&'static str> {
     match view.fate {
-        Fate::Alone => None,
+        Fate::Alone | Fate::Elsewhere => None,
         Fate::Open => Some("open"),
+        Fate::Joined { other, .. } if view.frame.errno.or(other.errno).is_some() => Some("refused"),
         Fate::Joined { .. } => Some("joined"),
         Fate::Unanswered { doubtful: true } => Some("inconclusive"),
         Fate::Unanswered { doubtful: false } => Some(match view.frame.via {

@@ -161,6 +161,25 @@ impl Output {
         self.print()
     }
 
+    /// Whether whoever read standard output is gone, which writing would tell
+    /// only once there is something to write.
+    ///
+    /// # Errors
+    /// [`OutputError::ClosedPipe`].
+    pub fn check_reader(&self) -> Result<(), OutputError> {
+        let mut poll = libc::pollfd {
+            fd: libc::STDOUT_FILENO,
+            events: 0,
+            revents: 0,
+        };
+        // SAFETY: one pollfd, and the count says one; it does not wait.
+        let told = unsafe { libc::poll(&raw mut poll, 1, 0) };
+        match told > 0 && poll.revents & libc::POLLERR != 0 {
+            true => Err(OutputError::ClosedPipe),
+            false => Ok(()),
+        }
+    }
+
     /// Prints the summary and closes the capture. Each is tried though the
     /// other fails.
     pub fn finish(&mut self, summary: &Summary, now: UnixNanos) -> Result<(), OutputError> {

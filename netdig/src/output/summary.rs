@@ -16,6 +16,8 @@ pub struct Summary {
     pub unsent: u64,
     /// Received from a peer, never written to a tun.
     pub unwritten: u64,
+    /// Pairs whose second call the kernel refused; they are not counted as joined.
+    pub refused: u64,
     /// Packets of which nothing could be decoded.
     pub undecoded: u64,
     /// All that sources delivered: packets and changes of state.
@@ -48,6 +50,9 @@ impl fmt::Display for Summary {
         write!(f, ", {} joined", plural(self.joined, "pair"))?;
         if self.unsent > 0 {
             write!(f, ", {} never sent", self.unsent)?;
+        }
+        if self.refused > 0 {
+            write!(f, ", {} refused", self.refused)?;
         }
         if self.unwritten > 0 {
             write!(f, ", {} never written to a tun", self.unwritten)?;

@@ -23,6 +23,9 @@ const BATCH: usize = 4096;
 /// How often what waits is looked at while events flow.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How often it is asked whether somebody still reads standard output.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Said with an unknown name: it might have been a tun's.
 const NO_TUN: &str = "Nor does a process hold a tun of that name, as far as descriptors could be \
                       read: those of other users' processes take CAP_SYS_PTRACE, as root has";
@@ -187,6 +190,7 @@ impl Watched {
     fn run(&mut self, engine: &mut Engine, stop: &Stop) -> anyhow::Result<()> {
         let mut last_tick = Instant::now();
         let mut last_loss = Instant::now();
+        let mut last_look = Instant::now();
         let mut idle = Idle::default();
         while !engine.is_done() && !stop.is_due() {
             let count = self.poll_probe(engine)? + self.poll_links(engine)?;
@@ -194,6 +198,10 @@ impl Watched {
                 last_tick = Instant::now();
                 engine.tick(unix_now())?;
                 engine.flush()?;
+            }
+            if last_look.elapsed() >= LOOK {
+                last_look = Instant::now();
+                engine.check_reader()?;
             }
             if last_loss.elapsed() >= Duration::from_secs(1) {
                 last_loss = Instant::now();

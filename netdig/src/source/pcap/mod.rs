@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use decoders::LinkType;
@@ -103,6 +104,27 @@ pub struct InContext<'a> {
     pub packet_type: Option<PacketType>,
 }
 
+/// A file or pipe whose reader wants to be asked now and then whether it still
+/// waits: where nothing comes for a while, a read ends with `WouldBlock`.
+struct Patient(File);
+
+impl Read for Patient {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        const WHILE_MS: i32 = 100;
+        let mut poll = libc::pollfd {
+            fd: self.0.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one pollfd, and the count says one.
+        match unsafe { libc::poll(&raw mut poll, 1, WHILE_MS) } {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            -1 => Err(io::Error::last_os_error()),
+            _ => self.0.read(buf),
+        }
+    }
+}
+
 /// Reads a capture, frame by frame.
 pub struct CaptureReader {
     name: String,
@@ -124,7 +146,12 @@ impl CaptureReader {
     /// [`CaptureError::Open`] with what the system said.
     pub fn open(path: &Path) -> Result<CaptureReader, CaptureError> {
         if path == Path::new("-") {
-            return Ok(CaptureReader::new(io::stdin(), "standard input"));
+            let stdin = io::stdin().as_fd().try_clone_to_owned();
+            let stdin = stdin.map_err(|source| CaptureError::Open {
+                name: "standard input".to_owned(),
+                source,
+            })?;
+            return Ok(CaptureReader::new(Patient(stdin.into()), "standard input"));
         }
         let name = path.display().to_string();
         let failed = |source| CaptureError::Open {
@@ -135,7 +162,7 @@ impl CaptureReader {
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
         }
-        Ok(CaptureReader::new(file, &name))
+        Ok(CaptureReader::new(Patient(file), &name))
     }
 
     /// Reads from any stream; `name` stands for it in errors. A frame is

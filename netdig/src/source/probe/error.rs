@@ -60,6 +60,9 @@ fn advice(errno: Option<i32>) -> &'static str {
              those two); without them, netdig overlay -i LINK needs only CAP_NET_RAW, and -r FILE \
              needs nothing"
         }
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "too few open files are allowed: raise the limit, as with `ulimit -n 1024`"
+        }
         Some(libc::ENOMEM) => "too little memory for its maps: a smaller --buffer-size may do",
         Some(libc::ENOENT) => "this kernel lacks the tracepoint: it needs CONFIG_FTRACE_SYSCALLS",
         _ => {

@@ -141,9 +141,20 @@ impl Probe {
     /// Tells the kernel side that a process holds a tun descriptor, so that its
     /// UDP sockets count as tunnels whatever their ports.
     pub fn holds_tun(&mut self, pid: u32) {
+        // Such a daemon may receive without asking who sent.
+        self.watch_wire();
         if self.known_tun_pids.insert(pid) {
             // A full set only means that odd ports must be named with --encap.
             let _ = self.tun_pids.insert(pid, 1, 0);
+        }
+    }
+
+    /// Begins to note where tunnel datagrams come from.
+    fn watch_wire(&mut self) {
+        if !self.watches_wire {
+            self.watches_wire = true;
+            // Refused: receives that ask for no sender stay without.
+            let _ = self.loaded.attach_wire();
         }
     }
 
@@ -173,10 +184,8 @@ impl Probe {
                 each(&translator.interfaces, observation);
             }
         });
-        if self.translator.source_unknown && !self.watches_wire {
-            self.watches_wire = true;
-            // Refused: such receives stay without their sender.
-            let _ = self.loaded.attach_wire();
+        if self.translator.source_unknown {
+            self.watch_wire();
         }
         count
     }
