@@ -225,3 +225,59 @@ fn without_permission() {
     let ran = as_nobody(&scratch, &["-r", name, "-w", out.to_str().unwrap()]).unwrap();
     ran.failed(&["out.pcapng", "Permission denied"]);
 }
+
+#[test]
+fn a_capture_is_not_written_onto_itself() {
+    let scratch = Scratch::new("itself");
+    let bytes = capture(&set("raw"), usize::MAX);
+    let file = scratch.file("in.pcap", &bytes);
+    let link = scratch.path("link.pcap");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let (file, link) = (file.to_str().unwrap(), link.to_str().unwrap());
+    for other in [file, link] {
+        overlay(&["-r", file, "-w", other]).failed(&["would be overwritten"]);
+        assert!(std::fs::read(file).unwrap() == bytes, "it is as it was");
+    }
+}
+
+/// Nothing comes, and nobody ends the stream: time and signals end the run.
+#[test]
+fn a_silent_pipe_does_not_keep_it() {
+    for signal in [None, Some(libc::SIGINT), Some(libc::SIGTERM)] {
+        let mut arguments = vec!["-r", "-", "--format", "json"];
+        if signal.is_none() {
+            arguments.extend(["-M", "0.3"]);
+        }
+        let mut child = command(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        // One packet shows that it reads, and so that it listens to signals.
+        let bytes = capture(&set("raw"), usize::MAX);
+        std::io::Write::write_all(&mut input, &bytes).unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().contains("\"packet\""));
+        if let Some(signal) = signal {
+            // SAFETY: a child that was not waited for.
+            unsafe { libc::kill(child.id() as i32, signal) };
+        }
+        let last = lines.last().unwrap().unwrap();
+        assert!(last.contains("\"summary\""), "{last}");
+        assert!(child.wait().unwrap().success());
+        drop(input);
+    }
+}
+
+#[test]
+fn letters_of_other_tools_get_a_hint() {
+    for (argument, words) in [
+        ("-p", "--pid"),
+        ("-C", "rotated"),
+        ("tcp", "filter expressions"),
+        ("--fail-on", "no findings yet"),
+    ] {
+        overlay(&[argument, "1"]).failed(&["hint: ", words]);
+    }
+}

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::descriptors::marker_of;
 use crate::net::{TUNNEL_PORT, carry, ipv4, plain_tun};
@@ -112,6 +112,48 @@ fn processes_names_namespaces_and_devices() {
             outcome.that(|packet| own_pids.contains(&packet["process"]["pid"].as_u64().unwrap()));
         assert!(own.is_empty());
     }
+}
+
+/// One process, one socket, two tuns, both opened while netdig runs: what the
+/// other tun's packets have on the socket is told by their side on the tun.
+#[test]
+fn one_of_two_devices_of_a_process() {
+    if !privileged() {
+        return;
+    }
+    let namespace = Namespace::new();
+    let own = std::process::id();
+    let devices = ["v", "w"].map(|letter| format!("f{letter}{own}"));
+    let names = devices.clone();
+    let mut player = play(Some(&namespace), move |stage| {
+        let first = plain_tun(&names[0], 1);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, TUNNEL_PORT)).unwrap();
+        stage.tell("one");
+        stage.cue();
+        // Opened only now: known by its event before its first packet.
+        let second = plain_tun(&names[1], 2);
+        for marker in [31, 33] {
+            carry(first.as_raw_fd(), socket.as_raw_fd(), 1, marker);
+            carry(second.as_raw_fd(), socket.as_raw_fd(), 2, marker + 1);
+        }
+    });
+    player.expect("up");
+    player.expect("one");
+    let netns = ["--netns", &namespace.name];
+    let all = Watch::spawn(&netns).ready();
+    let first = Watch::spawn(&[&netns[..], &["-i", &devices[0]]].concat()).ready();
+    player.perform();
+    let all = all.stop().whole();
+    let first = first.stop().whole();
+    let with = |outcome: &Outcome, markers: [i64; 2]| {
+        let wanted = |packet: &Value| marker_of(packet).is_some_and(|it| markers.contains(&it));
+        outcome.that(wanted).len()
+    };
+    assert_eq!((with(&all, [31, 33]), with(&all, [32, 34])), (8, 8));
+    assert_eq!((with(&first, [31, 33]), with(&first, [32, 34])), (8, 0));
+    let apart = first.that(|packet| marker_of(packet).is_some() && packet["joined"].is_null());
+    assert!(apart.is_empty(), "{apart:?}");
+    player.end();
 }
 
 /// Standard output is a tunnel's socket: were netdig to trace itself, each line
