@@ -1,0 +1,269 @@
+//! The objects of the JSON format, as docs/json.md has them.
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+#[derive(Serialize)]
+pub(super) struct Packet<'a> {
+    pub(super) schema: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) ts: &'a str,
+    pub(super) ts_ns: u64,
+    pub(super) n: u64,
+    pub(super) via: &'static str,
+    /// A file need not name one.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(super) interface: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) process: Option<Process<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fd: Option<Fd<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) encap: Vec<Encap>,
+    pub(super) layers: Vec<&'static str>,
+    pub(super) len: u32,
+    pub(super) caplen: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ip: Option<Ip>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) outer: Option<Endpoints>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tcp: Option<Tcp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) udp: Option<Udp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) icmp: Option<Icmp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dns: Option<Dns>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stop: Option<Stop>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) joined: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fate: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
+    pub(super) summary: std::borrow::Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Process<'a> {
+    pub(super) pid: u32,
+    pub(super) tid: u32,
+    pub(super) comm: std::borrow::Cow<'a, str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) args: Vec<std::borrow::Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ppid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<&'a str>,
+    /// When the process began, Unix time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) start_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) container: Option<Container<'a>>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Container<'a> {
+    pub(super) id: &'a str,
+    pub(super) name: &'a str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Fd<'a> {
+    pub(super) num: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<&'a str>,
+    /// The device that a tun descriptor feeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) interface: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Encap {
+    pub(super) proto: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vni: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) outer: Option<Endpoints>,
+}
+
+#[derive(Serialize, Clone, Copy)]
+pub(super) struct Endpoints {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) src: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dst: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sport: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dport: Option<u16>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Ip {
+    pub(super) version: u8,
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) proto: u8,
+    pub(super) ttl: u8,
+    pub(super) len: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) frag: Option<Fragment>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Fragment {
+    pub(super) offset: usize,
+    pub(super) more: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Tcp {
+    pub(super) sport: u16,
+    pub(super) dport: u16,
+    pub(super) flags: Vec<&'static str>,
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) win: u32,
+    pub(super) seq_raw: u32,
+    pub(super) ack_raw: u32,
+    pub(super) win_raw: u16,
+    /// Not known of a first fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) len: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mss: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) wscale: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tsval: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tsecr: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) sack_perm: bool,
+    /// Left and right edges of blocks, relative as `ack` is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) sack: Vec<[u32; 2]>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Udp {
+    pub(super) sport: u16,
+    pub(super) dport: u16,
+    pub(super) len: u16,
+}
+
+#[derive(Serialize)]
+pub(super) struct Icmp {
+    #[serde(rename = "type")]
+    pub(super) kind: u8,
+    pub(super) code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seq: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mtu: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) quoted: Option<QuotedPacket>,
+}
+
+#[derive(Serialize)]
+pub(super) struct QuotedPacket {
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) proto: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sport: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dport: Option<u16>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Dns {
+    pub(super) id: u16,
+    pub(super) qr: bool,
+    pub(super) rcode: u8,
+    pub(super) queries: Vec<Name>,
+    pub(super) answers: Vec<Answer>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Name {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Answer {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) data: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Stop {
+    pub(super) layer: &'static str,
+    pub(super) offset: usize,
+    pub(super) reason: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct LossObject<'a> {
+    pub(super) schema: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) ts: &'a str,
+    pub(super) ts_ns: u64,
+    pub(super) source: &'a str,
+    pub(super) event_kind: &'static str,
+    pub(super) cause: &'static str,
+    pub(super) count: u64,
+    pub(super) window: Window,
+}
+
+#[derive(Serialize)]
+pub(super) struct Window {
+    pub(super) since_ns: u64,
+    pub(super) until_ns: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct SummaryObject<'a> {
+    pub(super) schema: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) ts: &'a str,
+    pub(super) ts_ns: u64,
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) joined: u64,
+    pub(super) unsent: u64,
+    pub(super) unwritten: u64,
+    pub(super) refused: u64,
+    pub(super) undecoded: u64,
+    pub(super) events: u64,
+    pub(super) lost: u64,
+    pub(super) lost_by: Vec<LostBy<'a>>,
+    pub(super) findings: Findings,
+}
+
+#[derive(Serialize)]
+pub(super) struct LostBy<'a> {
+    pub(super) source: &'a str,
+    pub(super) event_kind: &'static str,
+    pub(super) cause: &'static str,
+    pub(super) count: u64,
+}
+
+#[derive(Serialize, Default)]
+pub(super) struct Findings {
+    pub(super) info: u64,
+    pub(super) medium: u64,
+    pub(super) high: u64,
+    pub(super) critical: u64,
+}
