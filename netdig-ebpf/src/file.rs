@@ -34,6 +34,9 @@ pub struct File {
     pub class: u8,
     pub protocol: u8,
     pub family: u16,
+    /// Ports of an INET socket, host order.
+    pub local_port: u16,
+    pub remote_port: u16,
     /// A tunnel only because its process holds a tun: its port is any, and what
     /// it carries must have a tunnel's shape.
     pub by_process: bool,
@@ -82,6 +85,8 @@ impl File {
             class: class::UNKNOWN,
             protocol: 0,
             family: 0,
+            local_port: 0,
+            remote_port: 0,
             by_process: false,
         };
         if file == 0 {
@@ -137,6 +142,7 @@ impl File {
                 AF_INET | AF_INET6 => {
                     let protocol: u16 = self.sk(config!(offsets.sk_protocol));
                     self.protocol = protocol as u8;
+                    self.read_ports();
                     self.class = match kind {
                         SOCK_STREAM => class::INET_STREAM,
                         SOCK_DGRAM if self.tunnel(task) => class::TUNNEL,
@@ -151,6 +157,23 @@ impl File {
         }
     }
 
+    /// Both ports, by one load where they lie side by side, as they have for long.
+    #[inline(always)]
+    unsafe fn read_ports(&mut self) {
+        let (local, remote) = (config!(offsets.sk_num), config!(offsets.sk_dport));
+        unsafe {
+            if local == remote + 2 {
+                let pair: [u16; 2] = core::mem::transmute::<u32, [u16; 2]>(self.sk(remote));
+                self.remote_port = u16::from_be(pair[0]);
+                self.local_port = pair[1];
+            } else {
+                self.local_port = self.sk(local);
+                let port: u16 = self.sk(remote);
+                self.remote_port = u16::from_be(port);
+            }
+        }
+    }
+
     /// Whether a datagram socket carries a tunnel: by either port, or because its
     /// process holds a tun.
     #[inline(always)]
@@ -158,15 +181,10 @@ impl File {
         if self.protocol != IPPROTO_UDP {
             return false;
         }
+        if port_listed(self.local_port) || port_listed(self.remote_port) {
+            return true;
+        }
         unsafe {
-            let local: u16 = self.sk(config!(offsets.sk_num));
-            if port_listed(local) {
-                return true;
-            }
-            let remote: u16 = self.sk(config!(offsets.sk_dport));
-            if port_listed(u16::from_be(remote)) {
-                return true;
-            }
             self.by_process =
                 config!(follow_tun_processes) != 0 && TUN_PIDS.get(&task.tgid()).is_some();
             self.by_process
@@ -262,16 +280,20 @@ impl File {
     #[inline(always)]
     unsafe fn describe_inet(&self, to: &mut Descriptor) {
         unsafe {
-            to.local.port = self.sk(config!(offsets.sk_num));
-            let remote_port: u16 = self.sk(config!(offsets.sk_dport));
-            to.remote.port = u16::from_be(remote_port);
+            to.local.port = self.local_port;
+            to.remote.port = self.remote_port;
             to.local.family = self.family;
-            if remote_port != 0 {
+            if self.remote_port != 0 {
                 to.remote.family = self.family;
             }
-            if self.family == AF_INET {
-                to.local.bytes = v4(self.sk(config!(offsets.sk_rcv_saddr)));
-                to.remote.bytes = v4(self.sk(config!(offsets.sk_daddr)));
+            let (local, remote) = (config!(offsets.sk_rcv_saddr), config!(offsets.sk_daddr));
+            if self.family == AF_INET && local == remote + 4 {
+                let pair: [u32; 2] = core::mem::transmute::<u64, [u32; 2]>(self.sk(remote));
+                to.remote.bytes = v4(pair[0]);
+                to.local.bytes = v4(pair[1]);
+            } else if self.family == AF_INET {
+                to.local.bytes = v4(self.sk(local));
+                to.remote.bytes = v4(self.sk(remote));
             } else {
                 to.local.bytes = self.v6(config!(offsets.sk_v6_rcv_saddr));
                 to.remote.bytes = self.v6(config!(offsets.sk_v6_daddr));
