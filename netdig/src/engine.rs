@@ -148,13 +148,6 @@ impl Engine {
         self.output.check_reader()
     }
 
-    /// Interfaces in the order in which they were first seen.
-    pub fn interface_number(&self, name: &str) -> Option<usize> {
-        self.interfaces
-            .iter()
-            .position(|interface| interface.name == name)
-    }
-
     /// Totals of an interface, for the capture's statistics.
     pub fn statistics(
         &mut self,

@@ -93,7 +93,7 @@ impl Seen {
         wait_for("the end of the scene", || {
             self.poll();
             // What is lost does not come any more.
-            let losses = self.probe.losses(true);
+            let losses = self.probe.losses();
             assert!(losses.is_empty(), "{losses:?}");
             let is_end = |event: &FileEvent| matches!(&event.op, FileOp::Rename { from, .. } if from == END.as_bytes());
             self.files[before..].iter().any(is_end).then_some(())

@@ -267,7 +267,7 @@ impl Watched {
 
     fn report_losses(&mut self, engine: &mut Engine) -> anyhow::Result<()> {
         if let Some(probe) = &mut self.probe {
-            for loss in probe.losses(true) {
+            for loss in probe.losses() {
                 engine.observe(0, probe.interfaces(), &Observation::Loss(loss), None)?;
             }
         }

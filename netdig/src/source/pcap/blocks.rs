@@ -120,9 +120,8 @@ impl Blocks {
             let start = input.position() + 8;
             let body = start..start + len - FRAMING;
             let record = match kind {
-                ENHANCED_PACKET => Some(self.enhanced(input.bytes(), body, stream)?),
+                ENHANCED_PACKET | PACKET => Some(self.timed(kind, input.bytes(), body, stream)?),
                 SIMPLE_PACKET => Some(self.simple(input.bytes(), body, stream)?),
-                PACKET => Some(self.obsolete(input.bytes(), body, stream)?),
                 SECTION_HEADER => self.section(&input.bytes()[body], stream)?,
                 INTERFACE => self.interface(&input.bytes()[body], stream)?,
                 _ => self.statistics(&input.bytes()[body], stream),
@@ -255,33 +254,22 @@ impl Blocks {
         }
     }
 
+    /// An enhanced packet, or the obsolete one, which has 16 bits of interface and
+    /// then its count of drops.
     #[inline]
-    fn enhanced(
+    fn timed(
         &mut self,
+        kind: u32,
         bytes: &[u8],
         body: std::ops::Range<usize>,
         stream: &mut Stream,
     ) -> Result<Record, Fault> {
         let head = fixed(bytes, &body, 20)?;
         let head = Head {
-            interface: u32_at(head, 0, self.big),
-            ticks: u64::from(u32_at(head, 4, self.big)) << 32
-                | u64::from(u32_at(head, 8, self.big)),
-            captured: u32_at(head, 12, self.big),
-            original: u32_at(head, 16, self.big),
-        };
-        self.packet(bytes, body.start + 20..body.end, &head, stream)
-    }
-
-    fn obsolete(
-        &mut self,
-        bytes: &[u8],
-        body: std::ops::Range<usize>,
-        stream: &mut Stream,
-    ) -> Result<Record, Fault> {
-        let head = fixed(bytes, &body, 20)?;
-        let head = Head {
-            interface: u32::from(u16_at(head, 0, self.big)),
+            interface: match kind {
+                PACKET => u32::from(u16_at(head, 0, self.big)),
+                _ => u32_at(head, 0, self.big),
+            },
             ticks: u64::from(u32_at(head, 4, self.big)) << 32
                 | u64::from(u32_at(head, 8, self.big)),
             captured: u32_at(head, 12, self.big),

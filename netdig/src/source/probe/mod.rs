@@ -6,8 +6,6 @@ mod rings;
 mod syscalls;
 mod translate;
 
-use std::time::{Duration, Instant};
-
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use netdig_ebpf::{LOSS_SLOTS, filter, loss, lost};
 
@@ -15,9 +13,6 @@ use crate::observation::{Interface, Loss, LossCause, Observation, UnixNanos};
 pub use error::ProbeError;
 use load::Loaded;
 use translate::Translator;
-
-/// How often the loss counters are read while events flow.
-const LOSS_PERIOD: Duration = Duration::from_secs(1);
 
 /// Names of what was lost, by the counters' major index.
 const LOST_KINDS: [&str; lost::KINDS as usize] = [
@@ -91,7 +86,6 @@ pub struct Probe {
     known_tun_pids: std::collections::HashSet<u32>,
     translator: Translator,
     reported: Vec<u64>,
-    reported_at: Instant,
     reported_ns: UnixNanos,
     watches_wire: bool,
     // Last: dropping it detaches the programs.
@@ -126,7 +120,6 @@ impl Probe {
             known_tun_pids: Default::default(),
             translator,
             reported: vec![0; LOSS_SLOTS as usize],
-            reported_at: Instant::now(),
             reported_ns: now,
             watches_wire: false,
             loaded,
@@ -195,13 +188,8 @@ impl Probe {
         &self.translator.interfaces
     }
 
-    /// What was lost since the last call; empty until a second has passed,
-    /// unless `now`.
-    pub fn losses(&mut self, now: bool) -> Vec<Loss> {
-        if !now && self.reported_at.elapsed() < LOSS_PERIOD {
-            return Vec::new();
-        }
-        self.reported_at = Instant::now();
+    /// What was lost since the last call.
+    pub fn losses(&mut self) -> Vec<Loss> {
         let until = unix_now();
         let window = (std::mem::replace(&mut self.reported_ns, until), until);
         let mut losses = Vec::new();
