@@ -32,7 +32,7 @@ pub fn call_ended(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let task = Task::current();
-    if task.tgid() == config!(self_pid) {
+    if u64::from(task.tgid()) == config!(self_pid) {
         return 0;
     }
     // Constant indices: the kernel turns each into a direct jump.

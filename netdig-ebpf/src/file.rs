@@ -3,7 +3,7 @@
 use netdig_ebpf::{Address, Descriptor, class};
 
 use crate::{
-    kernel::{Task, field, load, read, user},
+    kernel::{Object, Task, load, read, user},
     maps::{PORTS, TUN_PIDS, config},
 };
 
@@ -27,10 +27,10 @@ const IPPROTO_UDP: u8 = 17;
 /// A descriptor's file, classified.
 #[derive(Clone, Copy)]
 pub struct File {
-    pub file: u64,
-    pub inode: u64,
+    file: Object,
+    inode: Object,
     /// `struct sock` of a socket.
-    pub sock: u64,
+    sock: Object,
     pub class: u8,
     pub protocol: u8,
     pub family: u16,
@@ -56,7 +56,8 @@ pub fn file_of(task: Task, num: i32) -> u64 {
             return 0;
         }
         let slots: u64 = load(table, config!(offsets.fdt_fd));
-        field(slots + u64::from(num as u32) * 8, config!(types.slot), 0)
+        let slot = slots + u64::from(num as u32) * 8;
+        Object::new(slot, config!(types.slot)).get(0)
     }
 }
 
@@ -78,10 +79,11 @@ pub fn cloexec(task: Task, num: i32) -> bool {
 impl File {
     #[inline(always)]
     pub fn classify(task: Task, file: u64) -> File {
+        let nothing = unsafe { Object::new(0, 0) };
         let mut this = File {
-            file,
-            inode: 0,
-            sock: 0,
+            file: nothing,
+            inode: nothing,
+            sock: nothing,
             class: class::UNKNOWN,
             protocol: 0,
             family: 0,
@@ -93,14 +95,15 @@ impl File {
             return this;
         }
         unsafe {
-            let inode: u64 = field(file, config!(types.file), config!(offsets.file_inode));
-            this.inode = inode;
-            let mode: u16 = field(inode, config!(types.inode), config!(offsets.inode_mode));
+            this.file = Object::new(file, config!(types.file));
+            let inode = this.file.get(config!(offsets.file_inode));
+            this.inode = Object::new(inode, config!(types.inode));
+            let mode: u16 = this.inode.get(config!(offsets.inode_mode));
             match mode & S_IFMT {
                 S_IFREG => this.class = class::REGULAR,
                 S_IFSOCK => this.classify_socket(task),
                 S_IFCHR => {
-                    let rdev: u32 = field(inode, config!(types.inode), config!(offsets.inode_rdev));
+                    let rdev: u32 = this.inode.get(config!(offsets.inode_rdev));
                     this.class = if rdev == TUN_DEVICE {
                         class::TUN
                     } else {
@@ -118,25 +121,20 @@ impl File {
 
     #[inline(always)]
     fn private(&self) -> u64 {
-        unsafe {
-            field(
-                self.file,
-                config!(types.file),
-                config!(offsets.file_private),
-            )
-        }
+        unsafe { self.file.get(config!(offsets.file_private)) }
     }
 
     #[inline(always)]
     unsafe fn classify_socket(&mut self, task: Task) {
-        let socket = self.private();
         unsafe {
-            let kind: u16 = field(socket, config!(types.socket), config!(offsets.socket_type));
-            self.sock = field(socket, config!(types.socket), config!(offsets.socket_sk));
-            if self.sock == 0 {
+            let socket = Object::new(self.private(), config!(types.socket));
+            let kind: u16 = socket.get(config!(offsets.socket_type));
+            let sock: u64 = socket.get(config!(offsets.socket_sk));
+            if sock == 0 {
                 self.class = class::SOCKET_OTHER;
                 return;
             }
+            self.sock = Object::new(sock, config!(types.sock));
             self.family = self.sk(config!(offsets.sk_family));
             match self.family {
                 AF_INET | AF_INET6 => {
@@ -213,8 +211,8 @@ impl File {
     }
 
     #[inline(always)]
-    unsafe fn sk<T: Copy>(&self, offset: u32) -> T {
-        unsafe { field(self.sock, config!(types.sock), offset) }
+    unsafe fn sk<T: Copy>(&self, offset: u64) -> T {
+        unsafe { self.sock.get(offset) }
     }
 
     /// Fills `to` with all that is known; `to` must be zeroed.
@@ -224,20 +222,16 @@ impl File {
         to.class = self.class;
         to.protocol = self.protocol;
         to.family = self.family;
-        if self.file == 0 {
+        if self.class == class::UNKNOWN {
             return;
         }
         unsafe {
-            to.inode = field(self.inode, config!(types.inode), config!(offsets.inode_ino));
+            to.inode = self.inode.get(config!(offsets.inode_ino));
             match self.class {
                 class::TUN => self.describe_tun(to),
                 class::TUNNEL | class::INET_DGRAM | class::INET_STREAM => self.describe_inet(to),
                 class::CHAR | class::BLOCK => {
-                    to.rdev = field(
-                        self.inode,
-                        config!(types.inode),
-                        config!(offsets.inode_rdev),
-                    );
+                    to.rdev = self.inode.get(config!(offsets.inode_rdev));
                 }
                 _ => {}
             }
@@ -250,29 +244,18 @@ impl File {
             return;
         }
         unsafe {
-            let tun: u64 = field(
-                self.private(),
-                config!(types.tun_file),
-                config!(offsets.tfile_tun),
-            );
+            let file = Object::new(self.private(), config!(types.tun_file));
+            let tun: u64 = file.get(config!(offsets.tfile_tun));
             if tun == 0 {
                 return;
             }
-            to.tun_flags = field(tun, config!(types.tun_struct), config!(offsets.tun_flags));
-            to.vnet_hdr_len = field(
-                tun,
-                config!(types.tun_struct),
-                config!(offsets.tun_vnet_hdr),
-            );
-            let device: u64 = field(tun, config!(types.tun_struct), config!(offsets.tun_dev));
-            let name: [u64; 2] = [
-                field(device, config!(types.net_device), config!(offsets.dev_name)),
-                field(
-                    device,
-                    config!(types.net_device),
-                    config!(offsets.dev_name) + 8,
-                ),
-            ];
+            let tun = Object::new(tun, config!(types.tun_struct));
+            to.tun_flags = tun.get(config!(offsets.tun_flags));
+            to.vnet_hdr_len = tun.get(config!(offsets.tun_vnet_hdr));
+            let device = tun.get(config!(offsets.tun_dev));
+            let device = Object::new(device, config!(types.net_device));
+            let at = config!(offsets.dev_name);
+            let name: [u64; 2] = [device.get(at), device.get(at + 8)];
             to.local.bytes = core::mem::transmute::<[u64; 2], [u8; 16]>(name);
         }
     }
@@ -302,7 +285,7 @@ impl File {
     }
 
     #[inline(always)]
-    unsafe fn v6(&self, offset: u32) -> [u8; 16] {
+    unsafe fn v6(&self, offset: u64) -> [u8; 16] {
         unsafe {
             core::mem::transmute::<[u64; 2], [u8; 16]>([self.sk(offset), self.sk(offset + 8)])
         }

@@ -1,19 +1,18 @@
 //! Bytes through descriptors: the filter, the snap length, and the record that
-//! is filled in place in the ring buffer.
+//! is filled in place, where the reader will find it.
 use core::ptr;
 
-use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP,
-    helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_submit},
-};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use netdig_ebpf::{
     Descriptor, Header, PAYLOAD_MAX, Record, WIRE_KEY, call, class, flag, kind, loss, lost,
+    record_bytes,
 };
 
 use crate::{
     file::{File, file_of, user_address},
     kernel::{Task, header, load, user},
-    maps::{self, WIRE, config, lose},
+    lanes::{Slot, reserve},
+    maps::{WIRE, config, lose},
 };
 
 pub const MSG_PEEK: u64 = 0x2;
@@ -23,21 +22,12 @@ const EAGAIN: i64 = -11;
 /// Results from -512 on are the kernel's own: the call will be restarted.
 const RESTART: i64 = -512;
 
-/// Payload capacity of the record classes; a record takes the smallest that fits.
-const SMALL: u64 = 104;
-const MEDIUM: u64 = 488;
-const FRAME: u64 = 1512;
-const LARGE: u64 = 4096;
-
 /// Where the payload of a record is.
 #[derive(Clone, Copy)]
 pub enum Payload {
     User(u64),
     Kernel(u64),
 }
-
-/// Ring bytes of the record classes: what precedes the payload, and its room.
-const FIXED: u64 = size_of::<Record>() as u64;
 
 /// The arguments of the call that just ended.
 #[derive(Clone, Copy)]
@@ -145,8 +135,10 @@ fn destination(call: Call) -> u64 {
 /// Snap length of a class.
 #[inline(always)]
 pub fn snap(of: u8) -> u64 {
-    let snaps = &raw const crate::maps::CONFIG.snap;
-    u64::from(unsafe { ptr::read_volatile(snaps.cast::<u32>().add(usize::from(of & 15))) })
+    match of {
+        class::TUN | class::TUNNEL => config!(snap_tunnel),
+        _ => config!(snap_other),
+    }
 }
 
 /// A call with one plain buffer: read, write, sendto, recvfrom and their kin.
@@ -177,11 +169,11 @@ pub fn single(call: Call, task: Task) {
     let present = if length < room { length } else { room };
     let limit = snap(file.class);
     let wanted = if present < limit { present } else { limit };
-    let slot = reserve(wanted);
-    if slot.is_null() {
-        return lose(lost_kind(file.class), loss::RING_FULL);
-    }
-    let record = unsafe { &mut *slot };
+    let what = lost_kind(file.class);
+    let Some(slot) = reserve(record_bytes(wanted), what) else {
+        return;
+    };
+    let record: &mut Record = unsafe { &mut *slot.to };
     clear(record);
     let mut flags = if call.is_write() { flag::WRITE } else { 0 };
     record.header = header(task, kind::IO, flags, call.kind, call.result);
@@ -194,7 +186,7 @@ pub fn single(call: Call, task: Task) {
         flags |= wire_source(buffer, &mut record.fd);
     }
     record.header.flags = flags;
-    fill_and_submit(slot, Payload::User(buffer), wanted, lost_kind(file.class));
+    fill_and_commit(slot, Payload::User(buffer), wanted, what);
 }
 
 /// Where a datagram came from that was received without asking for its source.
@@ -223,29 +215,10 @@ pub fn emit(record: &Record, from: Payload, length: u64, of: u8) {
 /// Sends a copy of `record` with `wanted` bytes of payload.
 #[inline(always)]
 pub fn send(record: &Record, from: Payload, wanted: u64, what: u32) {
-    let slot = reserve(wanted);
-    if slot.is_null() {
-        return lose(what, loss::RING_FULL);
+    if let Some(slot) = reserve(record_bytes(wanted), what) {
+        copy(record, slot.to);
+        fill_and_commit(slot, from, wanted, what);
     }
-    copy(record, slot);
-    fill_and_submit(slot, from, wanted, what);
-}
-
-/// Reserves a record of the smallest class that holds `wanted` bytes of payload.
-#[inline(always)]
-fn reserve(wanted: u64) -> *mut Record {
-    let room = if wanted <= SMALL {
-        SMALL
-    } else if wanted <= MEDIUM {
-        MEDIUM
-    } else if wanted <= FRAME {
-        FRAME
-    } else if wanted <= LARGE {
-        LARGE
-    } else {
-        PAYLOAD_MAX as u64
-    };
-    maps::reserve(FIXED + room)
 }
 
 /// Zeroes all but the header, word by word: a call of memset would cost more
@@ -274,26 +247,27 @@ pub fn copy(from: &Record, to: *mut Record) {
 
 /// Reads the payload into a reserved record, and hands it over.
 #[inline(always)]
-fn fill_and_submit(slot: *mut Record, from: Payload, wanted: u64, what: u32) {
+fn fill_and_commit(slot: Slot<Record>, from: Payload, wanted: u64, what: u32) {
     unsafe {
-        let size = if wanted > PAYLOAD_MAX as u64 {
+        let record = slot.to;
+        let mut size = if wanted > PAYLOAD_MAX as u64 {
             PAYLOAD_MAX as u64
         } else {
             wanted
         };
-        let to = slot.add(1).cast();
+        let to = record.add(1).cast();
         let failed = match from {
             // Nothing to read, which the helpers take for a fault.
             _ if size == 0 => 0,
             Payload::User(address) => bpf_probe_read_user(to, size as u32, address as *const _),
             Payload::Kernel(address) => bpf_probe_read_kernel(to, size as u32, address as *const _),
         };
-        if failed == 0 {
-            (*slot).header.payload_len = size as u32;
-        } else {
-            (*slot).header.flags |= flag::FAULT;
+        if failed != 0 {
+            (*record).header.flags |= flag::FAULT;
             lose(what, loss::FAULT);
+            size = 0;
         }
-        bpf_ringbuf_submit(slot.cast(), u64::from(BPF_RB_NO_WAKEUP));
+        (*record).header.payload_len = size as u32;
+        slot.commit(record_bytes(size));
     }
 }

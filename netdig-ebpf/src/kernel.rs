@@ -15,15 +15,15 @@ const RDONLY_CAST: usize = 0x4e44;
 
 /// Gives a kernel address a type, so that its fields can be loaded directly.
 #[inline(always)]
-unsafe fn rdonly_cast(address: u64, type_id: u32) -> u64 {
+unsafe fn rdonly_cast(address: u64, type_id: u64) -> u64 {
     let cast: unsafe extern "C" fn(u64, u64) -> u64 = unsafe { core::mem::transmute(RDONLY_CAST) };
-    unsafe { cast(address, u64::from(type_id)) }
+    unsafe { cast(address, type_id) }
 }
 
 /// Loads a field of a pointer that the verifier knows the type of.
 #[inline(always)]
-pub unsafe fn load<T: Copy>(base: u64, offset: u32) -> T {
-    unsafe { read_volatile((base + u64::from(offset)) as *const T) }
+pub unsafe fn load<T: Copy>(base: u64, offset: u64) -> T {
+    unsafe { read_volatile((base + offset) as *const T) }
 }
 
 /// Reads from any kernel address by helper. Zero where it faults.
@@ -40,14 +40,39 @@ pub unsafe fn read<T: Copy>(address: u64) -> T {
     }
 }
 
-/// Reads a field of a struct at an untyped address. Zero where it faults.
-#[inline(always)]
-pub unsafe fn field<T: Copy>(base: u64, type_id: u32, offset: u32) -> T {
-    unsafe {
+/// A struct of the kernel's at an address that nobody vouches for. Reads of what
+/// is not there give zero.
+#[derive(Clone, Copy)]
+pub struct Object {
+    address: u64,
+    typed: bool,
+}
+
+impl Object {
+    /// The struct with this BTF id at `address`; 0 for one that cannot be named.
+    #[inline(always)]
+    pub unsafe fn new(address: u64, type_id: u64) -> Object {
         if config!(cast) != 0 && type_id != 0 {
-            load(rdonly_cast(base, type_id), offset)
+            Object {
+                address: unsafe { rdonly_cast(address, type_id) },
+                typed: true,
+            }
         } else {
-            read(base + u64::from(offset))
+            Object {
+                address,
+                typed: false,
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub unsafe fn get<T: Copy>(self, offset: u64) -> T {
+        unsafe {
+            if self.typed {
+                load(self.address, offset)
+            } else {
+                read(self.address + offset)
+            }
         }
     }
 }
@@ -106,7 +131,7 @@ impl Task {
     #[inline(always)]
     pub fn compat(self) -> bool {
         let word: u32 = unsafe { load(self.0, config!(offsets.task_compat)) };
-        word & config!(compat_mask) != 0
+        u64::from(word) & config!(compat_mask) != 0
     }
 
     #[inline(always)]
@@ -121,10 +146,24 @@ impl Task {
         }
     }
 
+    /// cgroup v2 id.
+    #[inline(always)]
+    pub fn cgroup(self) -> u64 {
+        unsafe {
+            if config!(cgroup_known) == 0 {
+                return bpf_get_current_cgroup_id();
+            }
+            let set: u64 = load(self.0, config!(offsets.task_cgroups));
+            let cgroup: u64 = load(set, config!(offsets.css_set_cgroup));
+            let node: u64 = load(cgroup, config!(offsets.cgroup_kn));
+            load(node, config!(offsets.kn_id))
+        }
+    }
+
     /// Whether the filters of the loader let this task's I/O pass.
     #[inline(always)]
     pub fn wanted(self) -> bool {
-        let filters = config!(filters);
+        let filters = config!(filters) as u32;
         if filters == 0 {
             return true;
         }
@@ -174,7 +213,7 @@ pub fn header(task: Task, kind: u16, flags: u16, call: u8, result: i64) -> Heade
         pid: task.tgid(),
         tid: task.pid(),
         comm: task.comm(),
-        cgroup: unsafe { bpf_get_current_cgroup_id() },
+        cgroup: task.cgroup(),
         netns: task.netns(),
         call: u16::from(call),
         cpu: 0,

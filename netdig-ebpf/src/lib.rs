@@ -158,6 +158,8 @@ pub mod loss {
     pub const TOO_MANY: u32 = 2;
     pub const COMPAT: u32 = 3;
     pub const CHAIN: u32 = 4;
+    /// A program interrupted another of the probe while that made a record.
+    pub const NESTED: u32 = 5;
     pub const CAUSES: u32 = 8;
 }
 
@@ -264,6 +266,56 @@ pub struct Record {
 }
 const _: () = assert!(size_of::<Record>() == 152);
 
+/// Bytes that the longest record takes: what lies behind each queue, so that a
+/// record which begins near its end need not be split.
+pub const RECORD_MAX: usize = (size_of::<Record>() + PAYLOAD_MAX).next_multiple_of(64);
+const _: () = assert!(RECORD_MAX >= size_of::<Record>() + PATH_MAX + ARGS_MAX);
+
+/// Bytes that a record with this much payload takes in its queue. Large ones are
+/// a whole number of lines of the cache: of a row of them none shares a line with
+/// the next, which the reader may be looking at.
+#[inline(always)]
+pub const fn record_bytes(payload: u64) -> u64 {
+    const LARGE: u64 = 256;
+    let bytes = size_of::<Record>() as u64 + payload;
+    let unit = if bytes < LARGE { 8 } else { 64 };
+    (bytes + unit - 1) & !(unit - 1)
+}
+
+/// Where one CPU's records pass: a queue, which is a ring of
+/// [`Config::lane_bytes`] bytes, a power of two, with [`RECORD_MAX`] more behind
+/// it. Counts of bytes only ever grow; their low bits are the place in the queue,
+/// which follows this struct.
+///
+/// When the reader has caught up, the queue starts over at its beginning: as
+/// long as it keeps up, the same memory is used again and again, and that stays
+/// in the CPU's cache.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Lane {
+    /// For the kernel side alone, so that the line stays with its CPU: where the
+    /// next record, or the one that is being made, begins; where the queue last
+    /// started over; 1 as long as a record is not finished.
+    pub next: u64,
+    pub started: u64,
+    pub busy: u64,
+    pub pad: [u64; 5],
+    /// Bytes put in, and where the queue last started over: what lies before was
+    /// taken. Written by the kernel side, for the reader.
+    pub put: u64,
+    pub start: u64,
+    pub pad_put: [u64; 6],
+    /// Bytes taken out; written by the reader alone.
+    pub taken: u64,
+    pub pad_taken: [u64; 7],
+}
+const _: () = assert!(size_of::<Lane>() == 192);
+
+/// Size of a lane with a queue of this many bytes.
+pub const fn lane_size(queue: u32) -> usize {
+    (size_of::<Lane>() + queue as usize + RECORD_MAX).next_multiple_of(64)
+}
+
 /// Offsets into kernel structs, from BTF; in bytes.
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C)]
@@ -286,6 +338,10 @@ pub struct Offsets {
     pub cred_uid: u32,
     pub mm_arg_start: u32,
     pub mm_arg_end: u32,
+    pub task_cgroups: u32,
+    pub css_set_cgroup: u32,
+    pub cgroup_kn: u32,
+    pub kn_id: u32,
     pub nsproxy_net: u32,
     pub net_inum: u32,
     pub files_fdt: u32,
@@ -334,7 +390,9 @@ pub struct TypeIds {
     pub slot: u32,
 }
 
-/// What the probe is told when it is loaded; constant from then on.
+/// What the probe is told when it is loaded: each word becomes an immediate of
+/// the instructions that use it, so that neither a load is needed nor a branch
+/// that is never taken. Every word is below 2^31.
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C)]
 pub struct Config {
@@ -347,16 +405,34 @@ pub struct Config {
     pub classes: u32,
     /// See [`filter`].
     pub filters: u32,
-    /// Snap length by class, at most [`PAYLOAD_MAX`].
-    pub snap: [u32; class::COUNT],
+    /// Snap lengths, at most [`PAYLOAD_MAX`]: of tuns and tunnel sockets, and of
+    /// everything else.
+    pub snap_tunnel: u32,
+    pub snap_other: u32,
     /// 1: tun offsets are known.
     pub tun_known: u32,
     /// 1: sockets of processes that hold a tun descriptor count as tunnels.
     pub follow_tun_processes: u32,
+    /// 1: where a task keeps its cgroup is known.
+    pub cgroup_known: u32,
     /// 1: `bpf_rdonly_cast` may be used.
     pub cast: u32,
+    /// Size of the queue of a [`Lane`], a power of two.
+    pub lane_bytes: u32,
+    /// 1: stores of this machine may be seen out of order.
+    pub weak_order: u32,
 }
 const _: () = assert!(align_of::<Config>() == 4);
+/// Words of [`Config`].
+pub const CONFIG_WORDS: usize = size_of::<Config>() / 4;
+
+/// What stands in an instruction in the place of the word of [`Config`] at this
+/// byte offset, until the loader puts the word there.
+pub const fn placeholder(offset: usize) -> i32 {
+    PLACEHOLDERS + (offset / 4) as i32
+}
+/// The first placeholder.
+pub const PLACEHOLDERS: i32 = 0x6e64_0000;
 
 /// Which filters are on; each set is a hash map of its own.
 pub mod filter {

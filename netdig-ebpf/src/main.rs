@@ -8,7 +8,7 @@
 //! a fork and a thread's end have no exit of a call of their own.
 //!
 //! Licence of this binary: dual MIT/GPL, as the kernel's helpers require.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod descriptors;
@@ -20,6 +20,8 @@ mod file;
 mod io;
 #[cfg(target_arch = "bpf")]
 mod kernel;
+#[cfg(target_arch = "bpf")]
+mod lanes;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

@@ -1,17 +1,13 @@
 //! Maps, and the constants that the loader fills in.
 use aya_ebpf::{
-    helpers::generated::bpf_ringbuf_reserve,
+    bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray},
 };
 use netdig_ebpf::{
-    Address, Config, LOSS_SLOTS, PORT_WORDS, Record, SYSCALL_TABLE, WIRE_KEY, WireSource, chain,
-    loss,
+    Address, LOSS_SLOTS, Lane, PORT_WORDS, Record, SYSCALL_TABLE, WIRE_KEY, WireSource, chain, loss,
 };
 
-/// Constant after loading: the verifier folds every read of it.
-#[unsafe(no_mangle)]
-pub static CONFIG: Config = unsafe { core::mem::zeroed() };
 /// What each syscall number of this architecture means (`netdig_ebpf::call`).
 #[unsafe(no_mangle)]
 pub static SYSCALLS: [u8; SYSCALL_TABLE] = [0; SYSCALL_TABLE];
@@ -19,26 +15,34 @@ pub static SYSCALLS: [u8; SYSCALL_TABLE] = [0; SYSCALL_TABLE];
 #[unsafe(no_mangle)]
 pub static PORTS: [u64; PORT_WORDS] = [0; PORT_WORDS];
 
-/// A constant of the loader's, read so that the compiler cannot assume zero.
+/// A word of [`netdig_ebpf::Config`], which the loader puts in; of an array, the
+/// one at a constant index.
 macro_rules! config {
-    ($($field:tt)+) => {
+    ($field:ident $(.$inner:ident)? $([$index:expr])?) => {
         {
+            let word: u64;
             #[allow(unused_unsafe)]
             unsafe {
-                core::ptr::read_volatile(&raw const $crate::maps::CONFIG.$($field)+)
+                core::arch::asm!(
+                    "{} = {}",
+                    out(reg) word,
+                    const netdig_ebpf::placeholder(
+                        core::mem::offset_of!(netdig_ebpf::Config, $field $(.$inner)?)
+                            $(+ 4 * $index)?
+                    ),
+                    options(nomem, nostack, preserves_flags),
+                );
             }
+            word
         }
     };
 }
 pub(crate) use config;
 
-/// Where records go as long as the reader keeps up: small enough to stay in a
-/// CPU's cache, which makes writing a whole packet several times cheaper.
+/// A lane for each CPU. The loader puts their number in, and the size of one with
+/// its queues.
 #[map]
-static HOT: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
-/// Where they go when that is full: large enough for bursts.
-#[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 26, 0);
+pub static LANES: Array<Lane> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static CHAIN: ProgramArray = ProgramArray::with_max_entries(chain::SLOTS, 0);
 /// Per-CPU counters of what was lost: kind × cause.
@@ -91,18 +95,6 @@ pub struct Work {
 #[inline(always)]
 pub fn work() -> Option<&'static mut Work> {
     WORK.get_ptr_mut(0).map(|work| unsafe { &mut *work })
-}
-
-/// Room for a record in a ring buffer; null where both are full.
-#[inline(always)]
-pub fn reserve<T>(bytes: u64) -> *mut T {
-    unsafe {
-        let slot = bpf_ringbuf_reserve((&raw const HOT).cast_mut().cast(), bytes, 0);
-        if !slot.is_null() {
-            return slot.cast();
-        }
-        bpf_ringbuf_reserve((&raw const EVENTS).cast_mut().cast(), bytes, 0).cast()
-    }
 }
 
 /// Counts one event of `what` as lost for `cause`.

@@ -1,19 +1,18 @@
 //! What happens to files by name: rename, unlink, truncate; and fsync, and execs
 //! that failed.
 use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP,
-    helpers::generated::{bpf_probe_read_user_str, bpf_ringbuf_submit},
-    macros::btf_tracepoint,
+    helpers::generated::bpf_probe_read_user_str, macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use netdig_ebpf::{PATH_MAX, Record, call, flag, kind, loss, lost};
+use netdig_ebpf::{PATH_MAX, Record, call, flag, kind, loss, lost, record_bytes};
 
 use crate::{
     descriptors::{begin, describe, finish},
     entry::ended_call,
     io::{Call, copy},
     kernel::Task,
-    maps::{lose, reserve, work},
+    lanes::reserve,
+    maps::{lose, work},
 };
 
 #[repr(C)]
@@ -29,27 +28,28 @@ fn send_paths<const COUNT: usize>(addresses: [u64; COUNT], what: u32) {
         return;
     };
     unsafe {
-        let slot = reserve::<Paths<COUNT>>(size_of::<Paths<COUNT>>() as u64);
-        if slot.is_null() {
-            return lose(what, loss::RING_FULL);
-        }
-        copy(&work.record, &raw mut (*slot).record);
+        let payload = (COUNT * PATH_MAX) as u64;
+        let Some(slot) = reserve::<Paths<COUNT>>(record_bytes(payload), what) else {
+            return;
+        };
+        let room = slot.to;
+        copy(&work.record, &raw mut (*room).record);
         let mut index = 0;
         while index < COUNT {
-            let to = (&raw mut (*slot).paths[index]).cast::<u8>();
+            let to = (&raw mut (*room).paths[index]).cast::<u8>();
             let length =
                 bpf_probe_read_user_str(to.cast(), PATH_MAX as u32, addresses[index] as *const _);
             if length < 0 {
                 *to = 0;
-                (*slot).record.header.flags |= flag::FAULT;
+                (*room).record.header.flags |= flag::FAULT;
                 lose(what, loss::FAULT);
             } else if length as usize >= PATH_MAX {
-                (*slot).record.header.flags |= flag::CUT;
+                (*room).record.header.flags |= flag::CUT;
             }
             index += 1;
         }
-        (*slot).record.header.payload_len = (COUNT * PATH_MAX) as u32;
-        bpf_ringbuf_submit(slot.cast(), u64::from(BPF_RB_NO_WAKEUP));
+        (*room).record.header.payload_len = payload as u32;
+        slot.commit(record_bytes(payload));
     }
 }
 

@@ -1,17 +1,17 @@
 //! Life of processes: fork, exec, exit, from the scheduler's tracepoints.
 use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP,
-    helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_ringbuf_submit},
+    helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use netdig_ebpf::{ARGS_MAX, PATH_MAX, Record, flag, kind, loss, lost};
+use netdig_ebpf::{ARGS_MAX, PATH_MAX, Record, flag, kind, lost, record_bytes};
 
 use crate::{
     descriptors::{begin, finish},
     io::copy,
     kernel::{Task, load},
-    maps::{config, lose, reserve, work},
+    lanes::reserve,
+    maps::{config, work},
 };
 
 const CALL_NONE: u8 = 0;
@@ -82,27 +82,29 @@ pub fn process_executed(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 unsafe fn send_exec(record: &Record, filename: u64, args: u64, length: u64) {
     unsafe {
-        let slot = reserve::<Exec>(size_of::<Exec>() as u64);
-        if slot.is_null() {
-            return lose(lost::PROCESS, loss::RING_FULL);
-        }
-        copy(record, &raw mut (*slot).record);
-        let path = (&raw mut (*slot).path).cast::<u8>();
+        const ROOM: u64 = record_bytes((PATH_MAX + ARGS_MAX) as u64);
+        let Some(slot) = reserve::<Exec>(ROOM, lost::PROCESS) else {
+            return;
+        };
+        let to = slot.to;
+        copy(record, &raw mut (*to).record);
+        let path = (&raw mut (*to).path).cast::<u8>();
         if bpf_probe_read_kernel_str(path.cast(), PATH_MAX as u32, filename as *const _) < 0 {
             *path = 0;
         }
         let mut size = length;
         if size > ARGS_MAX as u64 {
             size = ARGS_MAX as u64;
-            (*slot).record.header.flags |= flag::CUT;
+            (*to).record.header.flags |= flag::CUT;
         }
-        let to = (&raw mut (*slot).args).cast();
-        if bpf_probe_read_user(to, size as u32, args as *const _) != 0 {
-            (*slot).record.header.flags |= flag::FAULT;
+        let room = (&raw mut (*to).args).cast();
+        if bpf_probe_read_user(room, size as u32, args as *const _) != 0 {
+            (*to).record.header.flags |= flag::FAULT;
             size = 0;
         }
-        (*slot).record.header.payload_len = (PATH_MAX as u64 + size) as u32;
-        bpf_ringbuf_submit(slot.cast(), u64::from(BPF_RB_NO_WAKEUP));
+        let payload = PATH_MAX as u64 + size;
+        (*to).record.header.payload_len = payload as u32;
+        slot.commit(record_bytes(payload));
     }
 }
 

@@ -146,7 +146,7 @@ fn count_lines(path: &PathBuf) -> serde_json::Value {
     let text = std::fs::read_to_string(path).expect("what was printed");
     let lines = text
         .lines()
-        .filter(|line| line.contains(" UDP 1400 "))
+        .filter(|line| line.contains(" → 192.0.2.2:8285 "))
         .count() as u64;
     let lost = text.lines().filter_map(|line| {
         let words: Vec<&str> = line.split(' ').collect();

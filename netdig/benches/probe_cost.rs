@@ -23,6 +23,8 @@ use netdig_ebpf::class;
 static BASELINE: &[u8] =
     aya::include_bytes_aligned!("../../netdig-ebpf/prebuilt/netdig-baseline.o");
 const ROUNDS: usize = 15;
+/// Times that the calls are made in a round with the same programs attached.
+const REPEATS: usize = 5;
 
 /// What is attached while calls are made.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -66,7 +68,7 @@ fn main() {
     }
     pin(1);
     let mut caller = Caller::start();
-    println!("ns a call, least of {ROUNDS} rounds; in brackets what is added");
+    println!("ns a call, least of {ROUNDS} rounds of {REPEATS}; in brackets what is added");
     let wanted = |workload: &Workload| {
         let named = |name: &str| arguments.iter().any(|argument| argument == name);
         named(workload.name)
@@ -136,7 +138,7 @@ fn measure<const N: usize>(caller: &mut Caller, workload: &Workload, kinds: [Kin
     for _ in 0..ROUNDS {
         for (kind, times) in kinds.iter().zip(&mut times) {
             let attached = Attached::new(*kind);
-            times.push(caller.run(workload));
+            times.extend((0..REPEATS).map(|_| caller.run(workload)));
             drop(attached);
         }
     }

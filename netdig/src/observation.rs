@@ -360,6 +360,8 @@ pub enum LossCause {
     Compat,
     /// The kernel refused to chain to the handler.
     Chain,
+    /// A program of the probe interrupted another while that made a record.
+    Nested,
     /// The packet socket's ring was full.
     SocketFull,
 }
@@ -372,6 +374,7 @@ impl LossCause {
             LossCause::TooMany => "too-many-vectors",
             LossCause::Compat => "compat-syscall",
             LossCause::Chain => "tail-call",
+            LossCause::Nested => "nested",
             LossCause::SocketFull => "socket-full",
         }
     }

@@ -287,8 +287,8 @@ fn event_kind(name: &[u8]) -> &'static str {
 }
 
 fn cause_from_name(name: &str) -> Option<LossCause> {
-    use LossCause::{Chain, Compat, Fault, RingFull, SocketFull, TooMany};
-    [RingFull, Fault, TooMany, Compat, Chain, SocketFull]
+    use LossCause::{Chain, Compat, Fault, Nested, RingFull, SocketFull, TooMany};
+    [RingFull, Fault, TooMany, Compat, Chain, Nested, SocketFull]
         .into_iter()
         .find(|cause| cause.name() == name)
 }

@@ -91,10 +91,11 @@ pub struct OverlayArgs {
     /// Whether text is coloured
     #[arg(long, value_enum, default_value_t)]
     pub color: Color,
-    /// Memory for events on their way from the kernel, KiB; a power of two is taken
-    #[arg(short = 'B', long, value_name = "KIB", default_value_t = 65_536,
+    /// Memory for events on their way from the kernel, KiB, shared out among the CPUs
+    /// [default: 65536, or 4096 a CPU where that is more]
+    #[arg(short = 'B', long, value_name = "KIB",
           value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
-    pub buffer_size: u32,
+    pub buffer_size: Option<u32>,
     /// Promiscuous mode on links given with -i
     #[arg(long, action = ArgAction::SetTrue)]
     pub promiscuous: bool,

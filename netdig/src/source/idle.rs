@@ -3,7 +3,7 @@ use std::time::Duration;
 
 /// First sleep after events: short, so that a busy sender's records are taken
 /// while the small ring still has room for more.
-const SHORTEST: Duration = Duration::from_micros(50);
+const SHORTEST: Duration = Duration::from_micros(25);
 /// Longest sleep: beyond it a full rate loses packets, and below it an idle host
 /// is woken for nothing.
 const LONGEST: Duration = Duration::from_millis(1);

@@ -96,6 +96,12 @@ fn choose<'a>(args: &'a OverlayArgs, tracker: &Tracker, selection: &mut Selectio
     links
 }
 
+/// Memory for events: what was asked for, or what suits this machine.
+fn buffer_bytes(args: &OverlayArgs) -> u32 {
+    args.buffer_size
+        .map_or_else(crate::source::probe::default_ring_bytes, |kib| kib * 1024)
+}
+
 fn open_links(
     args: &OverlayArgs,
     names: &[&str],
@@ -118,7 +124,7 @@ fn open_links(
             snaplen: args.snaplen,
             promiscuous: args.promiscuous,
             netns: netns.map(Namespace::as_fd),
-            ring_bytes: args.buffer_size as usize * 1024,
+            ring_bytes: buffer_bytes(args) as usize,
             ..NetdevOptions::new(name)
         };
         links.push(Netdev::open(&options).map_err(|error| match error {
@@ -150,7 +156,7 @@ fn start_probe(
             .map(|path| cgroup_id(path))
             .collect::<Result<_, _>>()?,
         netns: selection.netns.into_iter().collect(),
-        ring_bytes: (args.buffer_size * 1024).next_power_of_two(),
+        ring_bytes: buffer_bytes(args),
         ..ProbeOptions::default()
     };
     let holders = tracker.tun_fds().into_iter().map(|tun| tun.pid);

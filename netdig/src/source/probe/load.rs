@@ -2,21 +2,21 @@
 //! the chain between them.
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{HashMap, MapData, ProgramArray},
+    maps::{HashMap, Map, MapData, ProgramArray},
     programs::{BtfTracePoint, ProgramError},
 };
-use netdig_ebpf::{Config, PORT_WORDS, chain, class};
+use netdig_ebpf::{CONFIG_WORDS, Config, Lane, PORT_WORDS, chain};
 
-use super::{ProbeError, ProbeOptions, offsets, syscalls};
+use super::{
+    ProbeError, ProbeOptions,
+    lanes::{Lanes, queue_bytes},
+    offsets, syscalls,
+};
 
 /// The object that scripts/build-ebpf makes; CI proves that it is what the
 /// sources build.
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!("../../../../netdig-ebpf/prebuilt/netdig-probe.o");
-
-/// Size of the ring that is used first, and of the other from which on it is used.
-const HOT_RING: u32 = 1 << 20;
-const ENOUGH_RING: u32 = 8 << 20;
 
 /// Programs that are chained to, by their slot.
 const CHAINED: &[(&str, u32)] = &[
@@ -41,6 +41,8 @@ pub struct Loaded {
     btf: aya::Btf,
     /// Whether interfaces of tun descriptors are told by the kernel side.
     pub tun_known: bool,
+    queue: u32,
+    cpus: usize,
     /// Keeps the chained programs reachable.
     _chain: ProgramArray<MapData>,
 }
@@ -50,7 +52,12 @@ pub fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
     let layout = offsets::resolve().map_err(ProbeError::Btf)?;
     let btf = aya::Btf::from_sys_fs().map_err(|e| ProbeError::KernelBtf(e.to_string()))?;
     let mut object = OBJECT.to_vec();
-    let mut config = config(options, &layout);
+    let cpus = aya::util::nr_cpus().map_err(|(what, error)| {
+        ProbeError::refused(&format!("reading the number of CPUs from {what}"), &error)
+    })?;
+    let queue = queue_bytes(options.ring_bytes, cpus);
+    size_lanes(&mut object, queue)?;
+    let mut config = config(options, &layout, queue);
     if let Some((types, function)) = offsets::type_ids(&btf, layout.tun_builtin)
         && !options.no_typed_reads
     {
@@ -58,24 +65,29 @@ pub fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
         config.cast = 1;
         link_kernel_function(&mut object, function);
     }
+    put_constants(&mut object, &config);
     let table = syscalls::table();
     let ports = port_bitmap(&options.ports);
     let ebpf = EbpfLoader::new()
         .btf(Some(&btf))
         .verifier_log_level(VerifierLogLevel::DISABLE)
-        .override_global("CONFIG", bytes_of(&config), true)
         .override_global("SYSCALLS", &table[..], true)
         .override_global("PORTS", &ports[..], true)
-        .map_max_entries("EVENTS", options.ring_bytes)
-        .map_max_entries("HOT", hot_bytes(options.ring_bytes))
+        .map_max_entries("LANES", cpus as u32)
         .load(&object)
         .map_err(|e| ProbeError::refused("the maps of the probe", &e))?;
-    let mut loaded = prepare(ebpf, btf, layout.tun_known)?;
+    let mut loaded = prepare(ebpf, btf, layout.tun_known, queue, cpus)?;
     loaded.fill_filters(options)?;
     Ok(loaded)
 }
 
-fn prepare(mut ebpf: Ebpf, btf: aya::Btf, tun_known: bool) -> Result<Loaded, ProbeError> {
+fn prepare(
+    mut ebpf: Ebpf,
+    btf: aya::Btf,
+    tun_known: bool,
+    queue: u32,
+    cpus: usize,
+) -> Result<Loaded, ProbeError> {
     for (name, tracepoint) in ATTACHED {
         program(&mut ebpf, name)?
             .load(tracepoint, &btf)
@@ -99,6 +111,8 @@ fn prepare(mut ebpf: Ebpf, btf: aya::Btf, tun_known: bool) -> Result<Loaded, Pro
         ebpf,
         btf,
         tun_known,
+        queue,
+        cpus,
         _chain: array,
     })
 }
@@ -137,8 +151,17 @@ impl Loaded {
         }
     }
 
+    /// What the records come through; to be taken once.
+    pub fn lanes(&mut self) -> Result<Lanes, ProbeError> {
+        match self.take("LANES")? {
+            Map::Array(map) => Lanes::map(map, self.queue, self.cpus)
+                .map_err(|e| ProbeError::refused("mapping the memory of its records", &e)),
+            _ => Err(ProbeError::Object("LANES".to_owned())),
+        }
+    }
+
     /// Takes a map out, to be used by itself.
-    pub fn take(&mut self, name: &str) -> Result<aya::maps::Map, ProbeError> {
+    pub fn take(&mut self, name: &str) -> Result<Map, ProbeError> {
         self.ebpf
             .take_map(name)
             .ok_or_else(|| ProbeError::Object(name.to_owned()))
@@ -187,13 +210,8 @@ fn program<'a>(
         .ok_or_else(|| ProbeError::Object(name.to_owned()))
 }
 
-fn config(options: &ProbeOptions, layout: &offsets::Layout) -> Config {
-    let mut snap = [options.snap_other; class::COUNT];
-    snap[usize::from(class::TUN)] = options.snap_tunnel;
-    snap[usize::from(class::TUNNEL)] = options.snap_tunnel;
-    for length in &mut snap {
-        *length = (*length).min(netdig_ebpf::PAYLOAD_MAX as u32);
-    }
+fn config(options: &ProbeOptions, layout: &offsets::Layout, queue: u32) -> Config {
+    let longest = netdig_ebpf::PAYLOAD_MAX as u32;
     Config {
         offsets: layout.offsets,
         self_pid: std::process::id(),
@@ -203,20 +221,14 @@ fn config(options: &ProbeOptions, layout: &offsets::Layout) -> Config {
             .iter()
             .fold(0, |bits, class| bits | 1 << class),
         filters: options.filters(),
-        snap,
+        snap_tunnel: options.snap_tunnel.min(longest),
+        snap_other: options.snap_other.min(longest),
+        cgroup_known: layout.cgroup_known.into(),
         tun_known: layout.tun_known.into(),
         follow_tun_processes: options.follow_tun_processes.into(),
+        lane_bytes: queue,
+        weak_order: (!cfg!(target_arch = "x86_64")).into(),
         ..Config::default()
-    }
-}
-
-/// Size of the ring that is used first. What it is good for is to stay in the
-/// cache; beside a small ring it would only be more room than was asked for.
-fn hot_bytes(ring_bytes: u32) -> u32 {
-    const PAGE: u32 = 4096;
-    match ring_bytes {
-        0..ENOUGH_RING => PAGE,
-        _ => HOT_RING,
     }
 }
 
@@ -228,9 +240,21 @@ fn port_bitmap(ports: &[u16]) -> [u64; PORT_WORDS] {
     bitmap
 }
 
-fn bytes_of(config: &Config) -> &[u8] {
+/// Puts the constants into the instructions that wait for them: those that set a
+/// register to a placeholder.
+fn put_constants(object: &mut [u8], config: &Config) {
+    const MOVE_IMMEDIATE: u8 = 0xb7;
     // SAFETY: `Config` is repr(C), made of u32 alone, without padding.
-    unsafe { std::slice::from_raw_parts((&raw const *config).cast(), size_of::<Config>()) }
+    let words: &[u32; CONFIG_WORDS] = unsafe { &*(&raw const *config).cast() };
+    for instruction in object.as_chunks_mut::<8>().0 {
+        let [MOVE_IMMEDIATE, 0..=9, 0, 0, immediate @ ..] = instruction else {
+            continue;
+        };
+        let word = i32::from_ne_bytes(*immediate).wrapping_sub(netdig_ebpf::PLACEHOLDERS);
+        if let Some(word) = usize::try_from(word).ok().and_then(|at| words.get(at)) {
+            *immediate = word.to_ne_bytes();
+        }
+    }
 }
 
 /// Turns the placeholder calls of the programs into calls of the kernel function
@@ -244,4 +268,21 @@ fn link_kernel_function(object: &mut [u8], function: u32) {
             instruction[4..].copy_from_slice(&function.to_ne_bytes());
         }
     }
+}
+
+/// Puts the size of a lane with its queue into the definition of their map, which
+/// the object has without queues.
+fn size_lanes(object: &mut [u8], queue: u32) -> Result<(), ProbeError> {
+    const ARRAY: u32 = 2;
+    const MMAPABLE: u32 = 1 << 10;
+    // Type, size of a key, of a value, number of entries, flags.
+    let words = [ARRAY, 4, size_of::<Lane>() as u32, 1, MMAPABLE];
+    let definition: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let at = object
+        .windows(definition.len())
+        .position(|bytes| bytes == definition)
+        .ok_or_else(|| ProbeError::Object("LANES".to_owned()))?;
+    let bytes = netdig_ebpf::lane_size(queue) as u32;
+    object[at + 8..at + 12].copy_from_slice(&bytes.to_ne_bytes());
+    Ok(())
 }

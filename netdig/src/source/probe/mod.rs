@@ -1,12 +1,12 @@
 //! The eBPF probe as a source of observations.
 mod error;
+mod lanes;
 mod load;
 mod offsets;
-mod rings;
 mod syscalls;
 mod translate;
 
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, MapData, PerCpuArray};
 use netdig_ebpf::{LOSS_SLOTS, filter, loss, lost};
 
 use crate::observation::{Interface, Loss, LossCause, Observation, UnixNanos};
@@ -38,7 +38,7 @@ pub struct ProbeOptions {
     pub cgroups: Vec<u64>,
     /// Network namespaces by inode number.
     pub netns: Vec<u32>,
-    /// Size of the ring buffer; a power of two.
+    /// Memory for records on their way, of all CPUs together.
     pub ring_bytes: u32,
     /// Reads kernel memory by helper even where typed reads are offered.
     pub no_typed_reads: bool,
@@ -56,7 +56,7 @@ impl Default for ProbeOptions {
             comms: Vec::new(),
             cgroups: Vec::new(),
             netns: Vec::new(),
-            ring_bytes: 64 << 20,
+            ring_bytes: default_ring_bytes(),
             no_typed_reads: false,
         }
     }
@@ -78,9 +78,18 @@ impl ProbeOptions {
     }
 }
 
+/// 64 MiB, or 4 MiB for each CPU where that is more: a burst mostly comes through
+/// one CPU, and must find room there.
+pub fn default_ring_bytes() -> u32 {
+    const LEAST: u32 = 64 << 20;
+    const EACH: usize = 4 << 20;
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    u32::try_from(cpus * EACH).map_or(u32::MAX, |bytes| bytes.max(LEAST))
+}
+
 /// A running probe.
 pub struct Probe {
-    rings: rings::Rings,
+    lanes: lanes::Lanes,
     lost: PerCpuArray<MapData, u64>,
     tun_pids: HashMap<MapData, u32, u8>,
     known_tun_pids: std::collections::HashSet<u32>,
@@ -104,17 +113,14 @@ impl Probe {
         tun_pids: impl IntoIterator<Item = u32>,
     ) -> Result<Probe, ProbeError> {
         let mut loaded = load::load(options)?;
-        let rings = rings::Rings {
-            hot: RingBuf::try_from(loaded.take("HOT")?).map_err(ProbeError::map)?,
-            large: RingBuf::try_from(loaded.take("EVENTS")?).map_err(ProbeError::map)?,
-        };
+        let lanes = loaded.lanes()?;
         let lost = PerCpuArray::try_from(loaded.take("LOST")?).map_err(ProbeError::map)?;
         let set = HashMap::try_from(loaded.take("TUN_PIDS")?).map_err(ProbeError::map)?;
         let now = unix_now();
         let translator =
             Translator::new(ports, options.snap_tunnel, loaded.tun_known, clock_offset());
         let mut probe = Probe {
-            rings,
+            lanes,
             lost,
             tun_pids: set,
             known_tun_pids: Default::default(),
@@ -172,7 +178,7 @@ impl Probe {
         mut each: impl FnMut(&[Interface], Observation<'_>),
     ) -> usize {
         let translator = &mut self.translator;
-        let count = self.rings.take(budget, |bytes| {
+        let count = self.lanes.take(budget, |bytes| {
             if let Some(observation) = translator.translate(bytes) {
                 each(&translator.interfaces, observation);
             }
@@ -227,6 +233,7 @@ fn cause(index: u32) -> Option<LossCause> {
         loss::TOO_MANY => LossCause::TooMany,
         loss::COMPAT => LossCause::Compat,
         loss::CHAIN => LossCause::Chain,
+        loss::NESTED => LossCause::Nested,
         _ => return None,
     })
 }
@@ -241,6 +248,11 @@ fn clock(id: libc::clockid_t) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// The clock of the programs.
+fn monotonic_now() -> u64 {
+    clock(libc::CLOCK_MONOTONIC)
+}
+
 /// Unix time now.
 pub fn unix_now() -> UnixNanos {
     clock(libc::CLOCK_REALTIME)
@@ -250,9 +262,9 @@ pub fn unix_now() -> UnixNanos {
 fn clock_offset() -> u64 {
     (0..8)
         .map(|_| {
-            let before = clock(libc::CLOCK_MONOTONIC);
+            let before = monotonic_now();
             let unix = clock(libc::CLOCK_REALTIME);
-            let after = clock(libc::CLOCK_MONOTONIC);
+            let after = monotonic_now();
             (after - before, unix - (before + (after - before) / 2))
         })
         .min()

@@ -64,6 +64,15 @@ const TUN_MEMBERS: &[Member] = &[
     ("net_device", "name", |o| &mut o.dev_name),
 ];
 
+/// Members on the way from a task to the id of its cgroup. On a kernel without
+/// them a helper is asked.
+const CGROUP_MEMBERS: &[Member] = &[
+    ("task_struct", "cgroups", |o| &mut o.task_cgroups),
+    ("css_set", "dfl_cgrp", |o| &mut o.css_set_cgroup),
+    ("cgroup", "kn", |o| &mut o.cgroup_kn),
+    ("kernfs_node", "id", |o| &mut o.kn_id),
+];
+
 /// The registers that hold a call's number and arguments when it ends.
 #[cfg(target_arch = "x86_64")]
 const REGISTERS: [&str; 7] = ["orig_ax", "di", "si", "dx", "r10", "r8", "r9"];
@@ -81,6 +90,7 @@ const COMPAT: (&str, u32) = ("thread_info.flags", 1 << 22);
 pub struct Layout {
     pub offsets: Offsets,
     pub compat_mask: u32,
+    pub cgroup_known: bool,
     /// Whether the tun driver's structs are known; if not, interfaces of tun
     /// descriptors come from /proc.
     pub tun_known: bool,
@@ -96,6 +106,7 @@ pub fn resolve() -> Result<Layout, BtfError> {
     fill(&btf, MEMBERS, &mut offsets)?;
     // Absent on kernels without IPv6: then no socket has that family.
     let _ = fill(&btf, IPV6_MEMBERS, &mut offsets);
+    let cgroup_known = fill(&btf, CGROUP_MEMBERS, &mut offsets).is_ok();
     offsets.regs_nr = member(&btf, "pt_regs", REGISTERS[0])?;
     for (slot, name) in REGISTERS[1..].iter().enumerate() {
         offsets.regs_arg[slot] = match *name {
@@ -115,6 +126,7 @@ pub fn resolve() -> Result<Layout, BtfError> {
     Ok(Layout {
         offsets,
         compat_mask: COMPAT.1,
+        cgroup_known,
         tun_known,
         tun_builtin,
     })
