@@ -80,7 +80,7 @@ impl Output {
             stream,
             packets,
             capture,
-            buffer: Vec::with_capacity(2 * FULL),
+            buffer: Vec::new(),
         }
     }
 
