@@ -6,7 +6,7 @@ use crate::{
     entry::ended_call,
     file::{File, cloexec, file_of, user_address},
     io::{Call, Payload, clear, send},
-    kernel::{Task, header, user},
+    kernel::{Task, header, undisturbed, user},
     maps::work,
     paths::finish_path,
 };
@@ -171,18 +171,23 @@ fn close_range(task: Task, call: Call) {
 
 #[btf_tracepoint(function = "sys_exit")]
 pub fn descriptors(ctx: BtfTracePointContext) -> i32 {
-    let Some(call) = ended_call(&ctx) else {
-        return 0;
+    undisturbed(|| tell_descriptors(&ctx))
+}
+
+#[inline(always)]
+fn tell_descriptors(ctx: &BtfTracePointContext) {
+    let Some(call) = ended_call(ctx) else {
+        return;
     };
     let task = Task::current();
     // A connect that fails or goes on in the background says where it went; of
     // the others only success changes anything. close(2) frees the descriptor
     // whatever it returns, but for EBADF.
     if call.result < 0 && call.kind != call::CONNECT {
-        return 0;
+        return;
     }
     if call.result < 0 && call.result != EINPROGRESS && call.result < -133 {
-        return 0;
+        return;
     }
     match call.kind {
         call::OPEN => announce_path(task, call, call.arg0(), -100i64 as u64, call.arg1()),
@@ -231,5 +236,4 @@ pub fn descriptors(ctx: BtfTracePointContext) -> i32 {
         }
         _ => {}
     }
-    0
 }

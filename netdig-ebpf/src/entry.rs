@@ -4,7 +4,7 @@ use netdig_ebpf::{SYSCALL_TABLE, call, chain, loss, lost};
 
 use crate::{
     io::{Call, single},
-    kernel::{Task, load},
+    kernel::{Task, load, undisturbed},
     maps::{CHAIN, SYSCALLS, config, lose},
 };
 
@@ -39,8 +39,7 @@ pub fn call_ended(ctx: BtfTracePointContext) -> i32 {
     unsafe {
         match call.kind {
             call::READ | call::WRITE | call::SENDTO | call::RECVFROM => {
-                single(call, task);
-                return 0;
+                return undisturbed(|| single(call, task));
             }
             call::READV | call::WRITEV => CHAIN.tail_call(&ctx, chain::VECTORS),
             call::SENDMSG | call::RECVMSG => CHAIN.tail_call(&ctx, chain::MESSAGE),

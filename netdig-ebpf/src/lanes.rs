@@ -27,7 +27,10 @@ pub struct Slot<T> {
 #[inline(always)]
 pub fn reserve<T>(bytes: u64, what: u32) -> Option<Slot<T>> {
     const { assert!(size_of::<T>() <= RECORD_MAX) };
-    let lane = LANES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })?;
+    let Some(lane) = LANES.get_ptr_mut(unsafe { bpf_get_smp_processor_id() }) else {
+        lose(what, loss::NO_LANE);
+        return None;
+    };
     let size = config!(lane_bytes);
     let usable = if what <= lost::FILE {
         size - size / 8

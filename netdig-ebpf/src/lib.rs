@@ -1,4 +1,4 @@
-//! The records that cross the ring buffer, and the configuration that goes the
+//! The records that the programs hand over, and the configuration that goes the
 //! other way. Both sides use these definitions: `no_std`, no dependency, every
 //! struct `repr(C)` with explicit padding and its size asserted.
 //!
@@ -160,6 +160,8 @@ pub mod loss {
     pub const CHAIN: u32 = 4;
     /// A program interrupted another of the probe while that made a record.
     pub const NESTED: u32 = 5;
+    /// The CPU came online after the probe was loaded, and has no lane.
+    pub const NO_LANE: u32 = 6;
     pub const CAUSES: u32 = 8;
 }
 
@@ -419,6 +421,8 @@ pub struct Config {
     pub cast: u32,
     /// Size of the queue of a [`Lane`], a power of two.
     pub lane_bytes: u32,
+    /// 1: the kernel lets a task be preempted in a program on a tracepoint.
+    pub preemptible: u32,
     /// 1: stores of this machine may be seen out of order.
     pub weak_order: u32,
 }

@@ -10,7 +10,7 @@ use crate::{
     descriptors::{begin, describe, finish},
     entry::ended_call,
     io::{Call, copy},
-    kernel::Task,
+    kernel::{Task, undisturbed},
     lanes::reserve,
     maps::{lose, work},
 };
@@ -105,8 +105,13 @@ fn on_descriptor(task: Task, call: Call, length: u64) {
 
 #[btf_tracepoint(function = "sys_exit")]
 pub fn paths(ctx: BtfTracePointContext) -> i32 {
-    let Some(call) = ended_call(&ctx) else {
-        return 0;
+    undisturbed(|| tell_paths(&ctx))
+}
+
+#[inline(always)]
+fn tell_paths(ctx: &BtfTracePointContext) {
+    let Some(call) = ended_call(ctx) else {
+        return;
     };
     let task = Task::current();
     const HERE: u64 = -100i64 as u64;
@@ -136,5 +141,4 @@ pub fn paths(ctx: BtfTracePointContext) -> i32 {
         }
         _ => {}
     }
-    0
 }

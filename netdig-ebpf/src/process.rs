@@ -9,7 +9,7 @@ use netdig_ebpf::{ARGS_MAX, PATH_MAX, Record, flag, kind, lost, record_bytes};
 use crate::{
     descriptors::{begin, finish},
     io::copy,
-    kernel::{Task, load},
+    kernel::{Task, load, undisturbed},
     lanes::reserve,
     maps::{config, work},
 };
@@ -18,6 +18,11 @@ const CALL_NONE: u8 = 0;
 
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn process_forked(ctx: BtfTracePointContext) -> i32 {
+    undisturbed(|| tell_process_forked(&ctx))
+}
+
+#[inline(always)]
+fn tell_process_forked(ctx: &BtfTracePointContext) {
     let parent = Task(ctx.arg(0));
     let child = Task(ctx.arg(1));
     begin(child.0, kind::FORK, CALL_NONE, 0, -1);
@@ -38,7 +43,6 @@ pub fn process_forked(ctx: BtfTracePointContext) -> i32 {
         flags,
         lost::PROCESS,
     );
-    0
 }
 
 /// Compares two kernel addresses as numbers; the verifier forbids arithmetic on
@@ -57,11 +61,16 @@ struct Exec {
 
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn process_executed(ctx: BtfTracePointContext) -> i32 {
+    undisturbed(|| tell_process_executed(&ctx))
+}
+
+#[inline(always)]
+fn tell_process_executed(ctx: &BtfTracePointContext) {
     let task = Task(ctx.arg(0));
     let program: u64 = ctx.arg(2);
     begin(task.0, kind::EXEC, CALL_NONE, 0, -1);
     let Some(work) = work() else {
-        return 0;
+        return;
     };
     let record = &mut work.record;
     unsafe {
@@ -76,7 +85,6 @@ pub fn process_executed(ctx: BtfTracePointContext) -> i32 {
         let filename: u64 = load(program, config!(offsets.bprm_filename));
         send_exec(record, filename, start, end.wrapping_sub(start));
     }
-    0
 }
 
 #[inline(always)]
@@ -110,6 +118,11 @@ unsafe fn send_exec(record: &Record, filename: u64, args: u64, length: u64) {
 
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn process_exited(ctx: BtfTracePointContext) -> i32 {
+    undisturbed(|| tell_process_exited(&ctx))
+}
+
+#[inline(always)]
+fn tell_process_exited(ctx: &BtfTracePointContext) {
     let task = Task(ctx.arg(0));
     begin(task.0, kind::EXIT, CALL_NONE, 0, -1);
     unsafe {
@@ -119,5 +132,4 @@ pub fn process_exited(ctx: BtfTracePointContext) -> i32 {
         let flags = if live == 0 { flag::LAST } else { 0 };
         finish(u64::from(code), 0, flags, lost::PROCESS);
     }
-    0
 }

@@ -13,7 +13,7 @@ use crate::{
     entry::ended_call,
     file::{File, bare_ip, file_of, user_address},
     io::{Call, Payload, clear, emit, lost_kind, only_looks, snap, wanted_file, wire_source},
-    kernel::{Task, header, user},
+    kernel::{Task, header, undisturbed, user},
     maps::{Gather, SCRATCH, lose, work},
 };
 
@@ -173,11 +173,16 @@ fn start(call: Call) -> Option<File> {
 /// readv, writev and their kin.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn vectors(ctx: BtfTracePointContext) -> i32 {
-    let Some(call) = ended_call(&ctx) else {
-        return 0;
+    undisturbed(|| tell_vectors(&ctx))
+}
+
+#[inline(always)]
+fn tell_vectors(ctx: &BtfTracePointContext) {
+    let Some(call) = ended_call(ctx) else {
+        return;
     };
     let Some(file) = start(call) else {
-        return 0;
+        return;
     };
     if file.class == class::TUNNEL && !call.is_write() {
         find_source(call.arg1());
@@ -188,13 +193,12 @@ pub fn vectors(ctx: BtfTracePointContext) -> i32 {
         call.result as u64
     };
     if file.by_process && !first_is_bare_ip(call.arg1(), length) {
-        return 0;
+        return;
     }
     if let Some(work) = work() {
         work.record.arg0 = length;
     }
     emit_vectors(call.arg1(), call.arg2(), length, file.class);
-    0
 }
 
 unsafe extern "C" fn add_one(index: u64, _state: *mut c_void) -> i64 {
@@ -268,12 +272,17 @@ fn emit_message(message: &Message, length: u64, write: bool, of: u8) -> u64 {
 /// sendmsg and recvmsg.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn message(ctx: BtfTracePointContext) -> i32 {
-    let Some(call) = ended_call(&ctx) else {
-        return 0;
+    undisturbed(|| tell_message(&ctx))
+}
+
+#[inline(always)]
+fn tell_message(ctx: &BtfTracePointContext) {
+    let Some(call) = ended_call(ctx) else {
+        return;
     };
     if call.kind == call::RECVMSG {
         if only_looks(call.arg2()) {
-            return 0;
+            return;
         }
         let task = Task::current();
         if File::classify(task, file_of(task, call.arg0() as i32)).class == class::UNIX {
@@ -281,11 +290,11 @@ pub fn message(ctx: BtfTracePointContext) -> i32 {
         }
     }
     let Some(file) = start(call) else {
-        return 0;
+        return;
     };
     let Some(message) = (unsafe { user::<Message>(call.arg1()) }) else {
         lose(lost_kind(file.class), loss::FAULT);
-        return 0;
+        return;
     };
     let length = if call.result < 0 {
         sum(message.vectors, message.vector_count)
@@ -293,10 +302,9 @@ pub fn message(ctx: BtfTracePointContext) -> i32 {
         call.result as u64
     };
     if file.by_process && !first_is_bare_ip(message.vectors, length) {
-        return 0;
+        return;
     }
     emit_message(&message, length, call.is_write(), file.class);
-    0
 }
 
 /// What the loop over a batch carries along.
@@ -347,14 +355,19 @@ unsafe extern "C" fn one_of_batch(index: u64, state: *mut c_void) -> i64 {
 /// sendmmsg and recvmmsg: each message is a record of its own.
 #[btf_tracepoint(function = "sys_exit")]
 pub fn messages(ctx: BtfTracePointContext) -> i32 {
-    let Some(call) = ended_call(&ctx) else {
-        return 0;
+    undisturbed(|| tell_messages(&ctx))
+}
+
+#[inline(always)]
+fn tell_messages(ctx: &BtfTracePointContext) {
+    let Some(call) = ended_call(ctx) else {
+        return;
     };
     if call.kind == call::RECVMMSG && only_looks(call.arg3()) {
-        return 0;
+        return;
     }
     let Some(file) = start(call) else {
-        return 0;
+        return;
     };
     let mut state = Batch {
         messages: call.arg1(),
@@ -367,7 +380,7 @@ pub fn messages(ctx: BtfTracePointContext) -> i32 {
     if call.result < 0 {
         // The first message is the one that was refused.
         let Some(message) = (unsafe { user::<Message>(call.arg1()) }) else {
-            return 0;
+            return;
         };
         state.refused = sum(message.vectors, message.vector_count);
         count = 1;
@@ -384,7 +397,6 @@ pub fn messages(ctx: BtfTracePointContext) -> i32 {
             0,
         );
     }
-    0
 }
 
 /// `struct cmsghdr` of the caller.

@@ -362,6 +362,8 @@ pub enum LossCause {
     Chain,
     /// A program of the probe interrupted another while that made a record.
     Nested,
+    /// It came from a CPU that was put online after the probe was loaded.
+    NewCpu,
     /// The packet socket's ring was full.
     SocketFull,
 }
@@ -375,6 +377,7 @@ impl LossCause {
             LossCause::Compat => "compat-syscall",
             LossCause::Chain => "tail-call",
             LossCause::Nested => "nested",
+            LossCause::NewCpu => "new-cpu",
             LossCause::SocketFull => "socket-full",
         }
     }

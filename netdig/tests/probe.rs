@@ -17,15 +17,14 @@ fn is_root() -> bool {
     root
 }
 
-fn sees_a_datagram(no_typed_reads: bool) {
+fn sees_a_datagram(options: ProbeOptions) {
     if !is_root() {
         return;
     }
     let ports = decoders::Ports::default();
     let options = ProbeOptions {
         ports: vec![8285],
-        no_typed_reads,
-        ..ProbeOptions::default()
+        ..options
     };
     let mut probe = Probe::start(&options, ports, []).expect("the probe starts");
     // bash writes to a connected UDP socket.
@@ -74,11 +73,22 @@ fn sees_a_datagram(no_typed_reads: bool) {
 }
 
 #[test]
-fn a_datagram_is_seen_by_typed_reads() {
-    sees_a_datagram(false);
+fn by_typed_reads() {
+    sees_a_datagram(ProbeOptions::default());
 }
 
 #[test]
-fn a_datagram_is_seen_without_typed_reads() {
-    sees_a_datagram(true);
+fn by_helper() {
+    sees_a_datagram(ProbeOptions {
+        no_typed_reads: true,
+        ..ProbeOptions::default()
+    });
+}
+
+#[test]
+fn where_tracepoints_can_be_preempted() {
+    sees_a_datagram(ProbeOptions {
+        preemptible: Some(true),
+        ..ProbeOptions::default()
+    });
 }

@@ -287,10 +287,12 @@ fn event_kind(name: &[u8]) -> &'static str {
 }
 
 fn cause_from_name(name: &str) -> Option<LossCause> {
-    use LossCause::{Chain, Compat, Fault, Nested, RingFull, SocketFull, TooMany};
-    [RingFull, Fault, TooMany, Compat, Chain, Nested, SocketFull]
-        .into_iter()
-        .find(|cause| cause.name() == name)
+    use LossCause::{Chain, Compat, Fault, Nested, NewCpu, RingFull, SocketFull, TooMany};
+    [
+        RingFull, Fault, TooMany, Compat, Chain, Nested, NewCpu, SocketFull,
+    ]
+    .into_iter()
+    .find(|cause| cause.name() == name)
 }
 
 fn encap_from_name(name: &str) -> Option<Encap> {

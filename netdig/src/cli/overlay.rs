@@ -91,8 +91,8 @@ pub struct OverlayArgs {
     /// Whether text is coloured
     #[arg(long, value_enum, default_value_t)]
     pub color: Color,
-    /// Memory for events on their way from the kernel, KiB, shared out among the CPUs
-    /// [default: 65536, or 4096 a CPU where that is more]
+    /// Memory for events on their way from the kernel, KiB, shared out among the CPUs, of
+    /// which each has at least 64 [default: 65536, or 8192 a CPU where that is more]
     #[arg(short = 'B', long, value_name = "KIB",
           value_parser = clap::value_parser!(u32).range(64..=1_048_576))]
     pub buffer_size: Option<u32>,

@@ -1,8 +1,8 @@
-//! How long to sleep when a ring was found empty.
+//! How long to sleep when nothing was found.
 use std::time::Duration;
 
 /// First sleep after events: short, so that a busy sender's records are taken
-/// while the small ring still has room for more.
+/// while they still are in the cache.
 const SHORTEST: Duration = Duration::from_micros(25);
 /// Longest sleep: beyond it a full rate loses packets, and below it an idle host
 /// is woken for nothing.

@@ -96,6 +96,9 @@ fn choose<'a>(args: &'a OverlayArgs, tracker: &Tracker, selection: &mut Selectio
     links
 }
 
+/// Memory for the packets of one link.
+const LINK_BUFFER: usize = 64 << 20;
+
 /// Memory for events: what was asked for, or what suits this machine.
 fn buffer_bytes(args: &OverlayArgs) -> u32 {
     args.buffer_size
@@ -124,7 +127,9 @@ fn open_links(
             snaplen: args.snaplen,
             promiscuous: args.promiscuous,
             netns: netns.map(Namespace::as_fd),
-            ring_bytes: buffer_bytes(args) as usize,
+            ring_bytes: args
+                .buffer_size
+                .map_or(LINK_BUFFER, |kib| kib as usize * 1024),
             ..NetdevOptions::new(name)
         };
         links.push(Netdev::open(&options).map_err(|error| match error {
@@ -286,7 +291,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Takes what is still in the rings, once, and closes everything.
+    /// Takes what is still on its way, once, and closes everything.
     fn end(mut self, engine: &mut Engine) -> anyhow::Result<()> {
         let drained = self.drain(engine);
         let lost = self.report_losses(engine);

@@ -39,10 +39,27 @@ struct Queue {
 
 /// The queue that each CPU gets where they share `total` bytes out.
 pub fn queue_bytes(total: u32, cpus: usize) -> u32 {
-    const LEAST: u32 = 32 << 10;
+    /// An eighth of it, which packets leave free, holds the longest exec.
+    const LEAST: u32 = 64 << 10;
+    /// The verifier wants offsets below 2^29.
+    const MOST: u32 = 1 << 28;
     let each = total as usize / cpus.max(1);
     each.checked_ilog2()
-        .map_or(LEAST, |power| (1 << power).max(LEAST))
+        .map_or(LEAST, |power| (1 << power).clamp(LEAST, MOST))
+}
+
+/// How many lanes there are: one more than the highest number of a CPU that is
+/// online. Machines that could have more CPUs than they have would pay for them.
+pub fn cpus() -> usize {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
+    let highest = online.ok().and_then(|list| highest(&list));
+    highest.map_or_else(|| aya::util::nr_cpus().unwrap_or(1), |cpu| cpu + 1)
+}
+
+/// The highest number of a list such as `0-3,5`.
+fn highest(list: &str) -> Option<usize> {
+    let last = list.trim().rsplit([',', '-']).next()?;
+    last.parse().ok()
 }
 
 impl Lanes {
@@ -201,6 +218,11 @@ impl Queue {
             let length = length.min(self.end - self.at).min(RECORD_MAX as u64);
             std::slice::from_raw_parts(record.cast::<u8>(), length as usize)
         };
+        debug_assert!(bytes.len() >= size_of::<Record>(), "not a whole record");
+        if bytes.len() < size_of::<Record>() {
+            self.at = self.end;
+            return;
+        }
         each(bytes);
         self.at += record_bytes((bytes.len() - size_of::<Record>()) as u64);
         // Often enough that a writer close behind has room, seldom enough that
@@ -220,7 +242,16 @@ mod tests {
         assert_eq!(queue_bytes(64 << 20, 2), 32 << 20);
         assert_eq!(queue_bytes(64 << 20, 6), 8 << 20);
         assert_eq!(queue_bytes(64 << 20, 128), 512 << 10);
-        assert_eq!(queue_bytes(64 << 10, 64), 32 << 10);
-        assert_eq!(queue_bytes(0, 0), 32 << 10);
+        assert_eq!(queue_bytes(64 << 10, 64), 64 << 10);
+        assert_eq!(queue_bytes(1 << 30, 1), 1 << 28);
+        assert_eq!(queue_bytes(0, 0), 64 << 10);
+    }
+
+    #[test]
+    fn the_highest_cpu_of_a_list() {
+        for (list, cpu) in [("0\n", 0), ("0-3\n", 3), ("0,2\n", 2), ("0-1,4-7", 7)] {
+            assert_eq!(highest(list), Some(cpu));
+        }
+        assert_eq!(highest(""), None);
     }
 }

@@ -9,7 +9,7 @@ use netdig_ebpf::{CONFIG_WORDS, Config, Lane, PORT_WORDS, chain};
 
 use super::{
     ProbeError, ProbeOptions,
-    lanes::{Lanes, queue_bytes},
+    lanes::{Lanes, cpus, queue_bytes},
     offsets, syscalls,
 };
 
@@ -49,13 +49,24 @@ pub struct Loaded {
 
 /// Loads the programs without attaching them.
 pub fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
+    /// Before Linux 6.0 no value of an array is larger than 4 MiB.
+    const OLD_LIMIT: u32 = 2 << 20;
+    let queue = queue_bytes(options.ring_bytes, cpus());
+    match load_with(options, queue) {
+        Err(ProbeError::Refused {
+            errno: Some(libc::E2BIG),
+            ..
+        }) if queue > OLD_LIMIT => load_with(options, OLD_LIMIT),
+        loaded => loaded,
+    }
+}
+
+/// The same with queues of this size.
+fn load_with(options: &ProbeOptions, queue: u32) -> Result<Loaded, ProbeError> {
     let layout = offsets::resolve().map_err(ProbeError::Btf)?;
     let btf = aya::Btf::from_sys_fs().map_err(|e| ProbeError::KernelBtf(e.to_string()))?;
     let mut object = OBJECT.to_vec();
-    let cpus = aya::util::nr_cpus().map_err(|(what, error)| {
-        ProbeError::refused(&format!("reading the number of CPUs from {what}"), &error)
-    })?;
-    let queue = queue_bytes(options.ring_bytes, cpus);
+    let cpus = cpus();
     size_lanes(&mut object, queue)?;
     let mut config = config(options, &layout, queue);
     if let Some((types, function)) = offsets::type_ids(&btf, layout.tun_builtin)
@@ -63,7 +74,14 @@ pub fn load(options: &ProbeOptions) -> Result<Loaded, ProbeError> {
     {
         config.types = types;
         config.cast = 1;
-        link_kernel_function(&mut object, function);
+        link_kernel_function(&mut object, CAST, function);
+    }
+    if options.preemptible.unwrap_or_else(preemptible_tracepoints)
+        && let Some((disable, enable)) = offsets::preemption(&btf)
+    {
+        config.preemptible = 1;
+        link_kernel_function(&mut object, PREEMPT_DISABLE, disable);
+        link_kernel_function(&mut object, PREEMPT_ENABLE, enable);
     }
     put_constants(&mut object, &config);
     let table = syscalls::table();
@@ -246,6 +264,7 @@ fn put_constants(object: &mut [u8], config: &Config) {
     const MOVE_IMMEDIATE: u8 = 0xb7;
     // SAFETY: `Config` is repr(C), made of u32 alone, without padding.
     let words: &[u32; CONFIG_WORDS] = unsafe { &*(&raw const *config).cast() };
+    debug_assert!(words.iter().all(|word| word >> 31 == 0), "sign-extended");
     for instruction in object.as_chunks_mut::<8>().0 {
         let [MOVE_IMMEDIATE, 0..=9, 0, 0, immediate @ ..] = instruction else {
             continue;
@@ -257,13 +276,28 @@ fn put_constants(object: &mut [u8], config: &Config) {
     }
 }
 
+/// Placeholders for calls of kernel functions, as in netdig-ebpf/src/kernel.rs.
+const CAST: u8 = 0x44;
+const PREEMPT_DISABLE: u8 = 0x45;
+const PREEMPT_ENABLE: u8 = 0x46;
+
+/// Whether programs on tracepoints can be preempted: since Linux 7.0.
+fn preemptible_tracepoints() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let major = release
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok());
+    major.is_none_or(|major: u32| major >= 7)
+}
+
 /// Turns the placeholder calls of the programs into calls of the kernel function
 /// with this BTF id. A BPF instruction is 8 bytes: code, registers, offset, imm.
-fn link_kernel_function(object: &mut [u8], function: u32) {
-    const PLACEHOLDER: [u8; 8] = [0x85, 0, 0, 0, 0x44, 0x4e, 0, 0];
+fn link_kernel_function(object: &mut [u8], placeholder: u8, function: u32) {
+    let placeholder = [0x85, 0, 0, 0, placeholder, 0x4e, 0, 0];
     const PSEUDO_KFUNC_CALL: u8 = 2 << 4;
     for instruction in object.chunks_exact_mut(8) {
-        if instruction == PLACEHOLDER {
+        if instruction == placeholder {
             instruction[1] = PSEUDO_KFUNC_CALL;
             instruction[4..].copy_from_slice(&function.to_ne_bytes());
         }
@@ -285,4 +319,26 @@ fn size_lanes(object: &mut [u8], queue: u32) -> Result<(), ProbeError> {
     let bytes = netdig_ebpf::lane_size(queue) as u32;
     object[at + 8..at + 12].copy_from_slice(&bytes.to_ne_bytes());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_placeholder_is_filled() {
+        let waiting = |object: &[u8]| {
+            let waits = |bytes: &&[u8]| {
+                let word = i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                let last = netdig_ebpf::PLACEHOLDERS + CONFIG_WORDS as i32;
+                (netdig_ebpf::PLACEHOLDERS..last).contains(&word)
+            };
+            object.windows(4).filter(waits).count()
+        };
+        let mut object = OBJECT.to_vec();
+        assert!(waiting(&object) > 100, "the object has placeholders");
+        put_constants(&mut object, &Config::default());
+        assert_eq!(waiting(&object), 0);
+        size_lanes(&mut object, 1 << 20).expect("the object has lanes");
+    }
 }

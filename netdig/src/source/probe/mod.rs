@@ -42,6 +42,9 @@ pub struct ProbeOptions {
     pub ring_bytes: u32,
     /// Reads kernel memory by helper even where typed reads are offered.
     pub no_typed_reads: bool,
+    /// Keeps other tasks off the CPU while a program works, which the kernel itself
+    /// does before Linux 7.0; `None` goes by the kernel's version.
+    pub preemptible: Option<bool>,
 }
 
 impl Default for ProbeOptions {
@@ -58,6 +61,7 @@ impl Default for ProbeOptions {
             netns: Vec::new(),
             ring_bytes: default_ring_bytes(),
             no_typed_reads: false,
+            preemptible: None,
         }
     }
 }
@@ -78,13 +82,13 @@ impl ProbeOptions {
     }
 }
 
-/// 64 MiB, or 4 MiB for each CPU where that is more: a burst mostly comes through
-/// one CPU, and must find room there.
+/// 64 MiB, or 8 MiB for each CPU where that is more, but no more than 1 GiB: a
+/// burst mostly comes through one CPU, and must find room there.
 pub fn default_ring_bytes() -> u32 {
-    const LEAST: u32 = 64 << 20;
-    const EACH: usize = 4 << 20;
-    let cpus = aya::util::nr_cpus().unwrap_or(1);
-    u32::try_from(cpus * EACH).map_or(u32::MAX, |bytes| bytes.max(LEAST))
+    const LEAST: usize = 64 << 20;
+    const MOST: usize = 1 << 30;
+    const EACH: usize = 8 << 20;
+    (lanes::cpus() * EACH).clamp(LEAST, MOST) as u32
 }
 
 /// A running probe.
@@ -164,7 +168,7 @@ impl Probe {
         }
     }
 
-    /// Detaches the programs: what is in the ring can still be taken, nothing
+    /// Detaches the programs: what is in the queues can still be taken, nothing
     /// more comes.
     pub fn detach(&mut self) {
         self.loaded.detach();
@@ -234,6 +238,7 @@ fn cause(index: u32) -> Option<LossCause> {
         loss::COMPAT => LossCause::Compat,
         loss::CHAIN => LossCause::Chain,
         loss::NESTED => LossCause::Nested,
+        loss::NO_LANE => LossCause::NewCpu,
         _ => return None,
     })
 }

@@ -143,6 +143,14 @@ fn member(btf: &Btf, structure: &str, path: &str) -> Result<u32, BtfError> {
     Ok(btf.offset(structure, path)?.byte_offset)
 }
 
+/// Ids of the kernel functions that keep other tasks off the CPU, and let them on
+/// again; `None` where there are none (before 6.10).
+pub fn preemption(btf: &aya::Btf) -> Option<(u32, u32)> {
+    use aya_obj::btf::BtfKind::Func;
+    let id = |name| btf.id_by_type_name_kind(name, Func).ok();
+    Some((id("bpf_preempt_disable")?, id("bpf_preempt_enable")?))
+}
+
 /// Type ids for typed reads, and the id of the kernel function that casts; `None`
 /// where the kernel has no such function (before 6.2).
 pub fn type_ids(btf: &aya::Btf, tun_builtin: bool) -> Option<(TypeIds, u32)> {

@@ -1,4 +1,4 @@
-//! From records of the ring buffer to observations.
+//! From the programs' records to observations.
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
