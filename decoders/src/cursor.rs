@@ -31,6 +31,7 @@ pub(crate) enum Next {
     FlannelUdp,
     Vxlan,
     Geneve,
+    RareTunnel(Encap),
     UnknownLink(u16),
     Done,
 }
@@ -61,6 +62,7 @@ impl From<Encap> for Next {
             Encap::FlannelUdp => Next::FlannelUdp,
             Encap::Vxlan => Next::Vxlan,
             Encap::Geneve => Next::Geneve,
+            rare => Next::RareTunnel(rare),
         }
     }
 }

@@ -9,11 +9,36 @@ pub enum Encap {
     Vxlan,
     /// RFC 8926.
     Geneve,
+    /// VXLAN's generic protocol extension.
+    VxlanGpe,
+    /// 3GPP TS 29.281.
+    GtpU,
+    /// RFC 7510.
+    Mpls,
+    /// Generic UDP Encapsulation.
+    Gue,
+    /// Foo over UDP: the payload is a bare IP packet.
+    Fou,
+    /// RFC 4380.
+    Teredo,
+    /// The overlay of weave's router, where it is not the kernel's VXLAN.
+    WeaveSleeve,
 }
 
 impl Encap {
     /// All of them, for help texts.
-    pub const ALL: [Encap; 3] = [Encap::FlannelUdp, Encap::Vxlan, Encap::Geneve];
+    pub const ALL: [Encap; 10] = [
+        Encap::FlannelUdp,
+        Encap::Vxlan,
+        Encap::Geneve,
+        Encap::VxlanGpe,
+        Encap::GtpU,
+        Encap::Mpls,
+        Encap::Gue,
+        Encap::Fou,
+        Encap::Teredo,
+        Encap::WeaveSleeve,
+    ];
 
     /// Name as in `--encap` and in the list of layers.
     ///
@@ -25,6 +50,13 @@ impl Encap {
             Encap::FlannelUdp => "flannel-udp",
             Encap::Vxlan => "vxlan",
             Encap::Geneve => "geneve",
+            Encap::VxlanGpe => "vxlan-gpe",
+            Encap::GtpU => "gtp-u",
+            Encap::Mpls => "mpls",
+            Encap::Gue => "gue",
+            Encap::Fou => "fou",
+            Encap::Teredo => "teredo",
+            Encap::WeaveSleeve => "weave-sleeve",
         }
     }
 
@@ -100,13 +132,22 @@ impl Ports {
 
 impl Default for Ports {
     /// flannel-udp:8285, vxlan:8472 (Linux, flannel, Cilium), vxlan:4789
-    /// (IANA), geneve:6081.
+    /// (IANA), geneve:6081; and rarer, vxlan:6784 (weave), vxlan-gpe:4790,
+    /// gtp-u:2152, mpls:6635, gue:6080, teredo:3544, weave-sleeve:6783. FOU has
+    /// no port of its own.
     fn default() -> Ports {
         let mut ports = Ports::empty();
         ports.insert(8285, Encap::FlannelUdp);
         ports.insert(8472, Encap::Vxlan);
         ports.insert(4789, Encap::Vxlan);
         ports.insert(6081, Encap::Geneve);
+        ports.insert(6784, Encap::Vxlan);
+        ports.insert(4790, Encap::VxlanGpe);
+        ports.insert(2152, Encap::GtpU);
+        ports.insert(6635, Encap::Mpls);
+        ports.insert(6080, Encap::Gue);
+        ports.insert(3544, Encap::Teredo);
+        ports.insert(6783, Encap::WeaveSleeve);
         ports
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::mpls;
 use crate::stop::Reason;
 use etherparse::Ethernet2HeaderSlice;
 
@@ -9,6 +10,10 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+/// With labels given downstream or by the sender (RFC 3032), and upstream (RFC 5332).
+const ETHERTYPE_MPLS: [u16; 2] = [0x8847, 0x8848];
+/// Bytes of a header.
+pub(crate) const LEN: usize = 14;
 /// The least number that is a type and not an 802.3 length.
 const FIRST_ETHERTYPE: u16 = 0x0600;
 
@@ -54,6 +59,18 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     )
 }
 
+/// Whether the captured bytes can be a frame where nothing says that they are:
+/// an EtherType that is decoded stands in its place.
+pub(crate) fn fits(bytes: &[u8]) -> bool {
+    let Some(&[high, low]) = bytes.get(12..).and_then(|rest| rest.first_chunk::<2>()) else {
+        return false;
+    };
+    let ethertype = u16::from_be_bytes([high, low]);
+    matches!(ethertype, ETHERTYPE_IPV4 | ETHERTYPE_IPV6 | ETHERTYPE_ARP)
+        || ETHERTYPE_VLAN.contains(&ethertype)
+        || ETHERTYPE_MPLS.contains(&ethertype)
+}
+
 #[inline]
 pub(crate) fn next(cursor: &mut Cursor<'_, '_>, ethertype: u16) -> Next {
     match ethertype {
@@ -61,6 +78,7 @@ pub(crate) fn next(cursor: &mut Cursor<'_, '_>, ethertype: u16) -> Next {
         ETHERTYPE_IPV6 => Next::Ipv6,
         ETHERTYPE_ARP => Next::Arp,
         vlan if ETHERTYPE_VLAN.contains(&vlan) => Next::Vlan,
+        mpls if ETHERTYPE_MPLS.contains(&mpls) => mpls::decode(cursor),
         length if length < FIRST_ETHERTYPE => cursor.stop("eth", Reason::Llc),
         other => cursor.stop("eth", Reason::EtherType(other)),
     }

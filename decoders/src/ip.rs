@@ -2,7 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::stop::Reason;
-use crate::{gre, icmp, icmpv6, ip_in_ip, ipv6};
+use crate::{gre, icmp, icmpv6, ip_in_ip, ipv6, mpls};
 
 /// IANA protocol numbers.
 pub const ICMP: u8 = 1;
@@ -14,6 +14,8 @@ pub const GRE: u8 = 47;
 pub const ICMPV6: u8 = 58;
 /// IPv6: nothing follows.
 pub const NO_NEXT_HEADER: u8 = 59;
+/// RFC 4023.
+pub const MPLS: u8 = 137;
 
 /// Short name of an IP protocol as IANA has it, where it has a common one.
 ///
@@ -80,6 +82,7 @@ pub(crate) fn next(cursor: &mut Cursor<'_, '_>, number: u8, version: u8) -> Next
         GRE => gre::decode(cursor),
         0 | 43 | 44 | 60 | 51 if version == 6 => ipv6::decode_extension(cursor, number),
         NO_NEXT_HEADER if version == 6 => Next::Done,
+        MPLS => mpls::decode(cursor),
         other => {
             let layer = if version == 4 { "ipv4" } else { "ipv6" };
             cursor.stop(layer, Reason::IpProtocol(other))

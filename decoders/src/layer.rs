@@ -4,8 +4,11 @@ use crate::arp::Arp;
 use crate::dns::Dns;
 use crate::ethernet::Ethernet;
 use crate::flannel_udp::FlannelUdp;
+use crate::fou::Fou;
 use crate::geneve::Geneve;
 use crate::gre::Gre;
+use crate::gtp_u::GtpU;
+use crate::gue::Gue;
 use crate::http::Http;
 use crate::icmp::Icmp;
 use crate::icmpv6::Icmpv6;
@@ -14,10 +17,14 @@ use crate::ipv4::Ipv4;
 use crate::ipv6::{Ipv6, Ipv6Extension};
 use crate::linux_sll::{LinuxSll, LinuxSll2};
 use crate::loopback::Loopback;
+use crate::mpls::Mpls;
 use crate::tcp::Tcp;
+use crate::teredo::Teredo;
 use crate::udp::Udp;
 use crate::vlan::Vlan;
 use crate::vxlan::Vxlan;
+use crate::vxlan_gpe::VxlanGpe;
+use crate::weave_sleeve::WeaveSleeve;
 
 /// Where a layer lies in its frame: offsets in bytes from the frame's first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +60,14 @@ pub enum Layer<'a> {
     FlannelUdp(FlannelUdp),
     Vxlan(Vxlan<'a>),
     Geneve(Geneve<'a>),
+    VxlanGpe(VxlanGpe<'a>),
+    GtpU(GtpU<'a>),
+    Mpls(Mpls<'a>),
+    Gue(Gue<'a>),
+    /// A marker without bytes of its own: the payload is a bare IP packet.
+    Fou(Fou),
+    Teredo(Teredo<'a>),
+    WeaveSleeve(WeaveSleeve<'a>),
     Dns(Dns<'a>),
     Http(Http<'a>),
 }
@@ -79,6 +94,13 @@ macro_rules! each {
             Layer::FlannelUdp($view) => $result,
             Layer::Vxlan($view) => $result,
             Layer::Geneve($view) => $result,
+            Layer::VxlanGpe($view) => $result,
+            Layer::GtpU($view) => $result,
+            Layer::Mpls($view) => $result,
+            Layer::Gue($view) => $result,
+            Layer::Fou($view) => $result,
+            Layer::Teredo($view) => $result,
+            Layer::WeaveSleeve($view) => $result,
             Layer::Dns($view) => $result,
             Layer::Http($view) => $result,
         }
@@ -107,6 +129,13 @@ impl Layer<'_> {
             Layer::FlannelUdp(_) => "flannel-udp",
             Layer::Vxlan(_) => "vxlan",
             Layer::Geneve(_) => "geneve",
+            Layer::VxlanGpe(_) => "vxlan-gpe",
+            Layer::GtpU(_) => "gtp-u",
+            Layer::Mpls(_) => "mpls",
+            Layer::Gue(_) => "gue",
+            Layer::Fou(_) => "fou",
+            Layer::Teredo(_) => "teredo",
+            Layer::WeaveSleeve(_) => "weave-sleeve",
             Layer::Dns(_) => "dns",
             Layer::Http(_) => "http",
         }
@@ -114,14 +143,22 @@ impl Layer<'_> {
 
     /// Whether what follows is another packet, and this one its carrier.
     pub fn is_tunnel(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Layer::FlannelUdp(_)
-                | Layer::Vxlan(_)
-                | Layer::Geneve(_)
-                | Layer::Gre(_)
-                | Layer::IpInIp(_)
-        )
+            | Layer::Vxlan(_)
+            | Layer::Geneve(_)
+            | Layer::Gre(_)
+            | Layer::IpInIp(_) => true,
+            // Messages of the ends' own carry no packet.
+            Layer::GtpU(gtp) => gtp.carries_packet(),
+            Layer::Gue(gue) => !gue.is_control(),
+            Layer::VxlanGpe(_)
+            | Layer::Mpls(_)
+            | Layer::Fou(_)
+            | Layer::Teredo(_)
+            | Layer::WeaveSleeve(_) => true,
+            _ => false,
+        }
     }
 
     /// Where the layer lies in the frame.

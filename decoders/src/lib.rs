@@ -32,8 +32,11 @@ pub mod arp;
 pub mod dns;
 pub mod ethernet;
 pub mod flannel_udp;
+pub mod fou;
 pub mod geneve;
 pub mod gre;
+pub mod gtp_u;
+pub mod gue;
 pub mod http;
 pub mod icmp;
 pub mod icmpv6;
@@ -43,10 +46,14 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod linux_sll;
 pub mod loopback;
+pub mod mpls;
 pub mod tcp;
+pub mod teredo;
 pub mod udp;
 pub mod vlan;
 pub mod vxlan;
+pub mod vxlan_gpe;
+pub mod weave_sleeve;
 
 pub use encap::{Encap, Ports};
 pub use identity::{Identity, identity};
@@ -118,9 +125,28 @@ fn run(link: LinkType, ports: &Ports, packet: &mut Packet<'_>) {
             Next::FlannelUdp => flannel_udp::decode(&mut cursor),
             Next::Vxlan => vxlan::decode(&mut cursor),
             Next::Geneve => geneve::decode(&mut cursor),
+            Next::RareTunnel(encap) => rare_tunnel(&mut cursor, encap),
             Next::UnknownLink(number) => cursor.stop("frame", Reason::LinkType(number)),
             Next::Done => break,
         };
     }
     cursor.finish();
+}
+
+/// Encapsulations that are not met often: the loop above stays short for those
+/// that are.
+#[cold]
+fn rare_tunnel(cursor: &mut Cursor<'_, '_>, encap: Encap) -> Next {
+    match encap {
+        Encap::FlannelUdp => Next::FlannelUdp,
+        Encap::Vxlan => Next::Vxlan,
+        Encap::Geneve => Next::Geneve,
+        Encap::VxlanGpe => vxlan_gpe::decode(cursor),
+        Encap::GtpU => gtp_u::decode(cursor),
+        Encap::Mpls => mpls::decode(cursor),
+        Encap::Gue => gue::decode(cursor),
+        Encap::Fou => fou::decode(cursor),
+        Encap::Teredo => teredo::decode(cursor),
+        Encap::WeaveSleeve => weave_sleeve::decode(cursor),
+    }
 }

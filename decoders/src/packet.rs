@@ -141,8 +141,12 @@ pub struct Endpoints {
 pub struct Encapsulation {
     /// Name of the layer: `flannel-udp`, `vxlan`, `geneve`, `gre`, `ipip`, ….
     pub protocol: &'static str,
-    /// Network identifier of VXLAN, Geneve and NVGRE; the key of GRE.
+    /// Network identifier of VXLAN, VXLAN-GPE, Geneve and NVGRE; the key of GRE.
     pub vni: Option<u32>,
+    /// Tunnel endpoint identifier of GTP-U.
+    pub teid: Option<u32>,
+    /// The label at the bottom of an MPLS stack.
+    pub label: Option<u32>,
     /// Who talks to whom around it; `None` where the capture begins within.
     pub outer: Option<Endpoints>,
 }
@@ -227,16 +231,29 @@ impl<'a> Packet<'a> {
     /// The tunnels around the innermost packet, outermost first.
     pub fn encapsulations(&self) -> impl Iterator<Item = Encapsulation> + '_ {
         self.layers.iter().enumerate().filter_map(|(at, layer)| {
+            if !layer.is_tunnel() {
+                return None;
+            }
             let vni = match layer {
                 Layer::Vxlan(vxlan) => Some(vxlan.vni()),
+                Layer::VxlanGpe(vxlan) => Some(vxlan.vni()),
                 Layer::Geneve(geneve) => Some(geneve.vni()),
                 Layer::Gre(gre) => gre.vni(),
-                Layer::FlannelUdp(_) | Layer::IpInIp(_) => None,
-                _ => return None,
+                _ => None,
+            };
+            let teid = match layer {
+                Layer::GtpU(gtp) => Some(gtp.teid()),
+                _ => None,
+            };
+            let label = match layer {
+                Layer::Mpls(stack) => Some(stack.label()),
+                _ => None,
             };
             Some(Encapsulation {
                 protocol: layer.name(),
                 vni,
+                teid,
+                label,
                 outer: self.endpoints_before(at),
             })
         })

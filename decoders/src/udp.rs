@@ -5,7 +5,7 @@ use crate::dns;
 use crate::encap::{Encap, Ports};
 use crate::layer::{Layer, Span};
 use crate::stop::Reason;
-use crate::{flannel_udp, geneve, vxlan};
+use crate::{flannel_udp, fou, geneve, gtp_u, gue, mpls, teredo, vxlan, vxlan_gpe, weave_sleeve};
 use etherparse::UdpHeaderSlice;
 
 const LEN: usize = 8;
@@ -86,8 +86,8 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
     let payload = cursor.rest();
     if let Some(encap) = ports
         .get(destination)
-        .or_else(|| flannel_source(ports, source))
-        && fits(encap, payload, promised)
+        .or_else(|| listening_source(ports, source))
+        && fits(encap, payload, promised, source == destination)
     {
         return encap.into();
     }
@@ -98,20 +98,31 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
 }
 
 /// flannel sends from the port on which it listens, so its packets to a NAT or
-/// to a peer with another port are known by their source. VXLAN and Geneve
-/// choose any source port.
+/// to a peer with another port are known by their source; so do the ends of
+/// GTP-U, Teredo's servers and weave's routers. VXLAN, Geneve and others choose
+/// any source port.
 #[inline]
-fn flannel_source(ports: &Ports, source: u16) -> Option<Encap> {
-    ports
-        .get(source)
-        .filter(|encap| *encap == Encap::FlannelUdp)
+fn listening_source(ports: &Ports, source: u16) -> Option<Encap> {
+    ports.get(source).filter(|encap| {
+        matches!(
+            encap,
+            Encap::FlannelUdp | Encap::GtpU | Encap::Teredo | Encap::WeaveSleeve
+        )
+    })
 }
 
 #[inline]
-fn fits(encap: Encap, payload: &[u8], length: usize) -> bool {
+fn fits(encap: Encap, payload: &[u8], length: usize, same_ports: bool) -> bool {
     match encap {
         Encap::FlannelUdp => flannel_udp::fits(payload, length),
         Encap::Vxlan => vxlan::fits(payload),
         Encap::Geneve => geneve::fits(payload),
+        Encap::VxlanGpe => vxlan_gpe::fits(payload),
+        Encap::GtpU => gtp_u::fits(payload, length),
+        Encap::Mpls => mpls::fits(payload, length),
+        Encap::Gue => gue::fits(payload, length),
+        Encap::Fou => fou::fits(payload, length),
+        Encap::Teredo => teredo::fits(payload, length),
+        Encap::WeaveSleeve => weave_sleeve::fits(payload, length, same_ports),
     }
 }

@@ -7,6 +7,8 @@ use crate::stop::Reason;
 const LEN: usize = 8;
 const FLAG_VNI: u8 = 0x08;
 const FLAG_GROUP_POLICY: u8 = 0x80;
+const FLAG_DONT_LEARN: u8 = 0x40;
+const FLAG_POLICY_APPLIED: u8 = 0x08;
 
 /// A VXLAN header.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +27,17 @@ impl Vxlan<'_> {
     pub fn group(&self) -> Option<u16> {
         let used = self.header[0] & FLAG_GROUP_POLICY != 0;
         used.then(|| u16::from_be_bytes([self.header[2], self.header[3]]))
+    }
+
+    /// Whether the receiver is not to learn where the sender is; of the group
+    /// policy extension.
+    pub fn dont_learn(&self) -> bool {
+        self.group().is_some() && self.header[1] & FLAG_DONT_LEARN != 0
+    }
+
+    /// Whether the group's policy was already applied.
+    pub fn policy_applied(&self) -> bool {
+        self.group().is_some() && self.header[1] & FLAG_POLICY_APPLIED != 0
     }
 
     /// Bytes.

@@ -61,6 +61,30 @@ fn dns_answer() -> Vec<u8> {
     message
 }
 
+fn gtp_u(flags: u8, kind: u8, optional: &[u8], payload: &[u8]) -> Vec<u8> {
+    let len = (optional.len() + payload.len()) as u16;
+    let mut bytes = vec![flags, kind];
+    bytes.extend(len.to_be_bytes());
+    bytes.extend([0xde, 0xad, 0xbe, 0xef]);
+    [&bytes, optional, payload].concat()
+}
+
+fn sleeve(frame: &[u8]) -> Vec<u8> {
+    let mut bytes = [[1; 6], [2; 6], [3; 6]].concat();
+    bytes.extend((frame.len() as u16).to_be_bytes());
+    bytes.extend(frame);
+    bytes
+}
+
+/// A port that carries FOU, which has none of its own.
+const FOU: u16 = 5555;
+
+fn ports() -> Ports {
+    let mut ports = Ports::default();
+    ports.insert(FOU, Encap::Fou);
+    ports
+}
+
 /// One of each kind, with what it is.
 fn packets() -> Vec<(LinkType, Vec<u8>, Vec<&'static str>)> {
     let plain = ipv4(6, &tcp(81, b"payload"));
@@ -111,6 +135,113 @@ fn packets() -> Vec<(LinkType, Vec<u8>, Vec<&'static str>)> {
                 &[&[0x20, 0, 0x65, 0x58, 0, 0, 1, 0], &frame[..]].concat(),
             ),
             vec!["ipv4", "gre", "eth", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(
+                17,
+                &udp(4790, &[&[0x0c, 0, 0, 1, 0, 0, 1, 0], &plain[..]].concat()),
+            ),
+            vec!["ipv4", "udp", "vxlan-gpe", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(
+                17,
+                &udp(4790, &[&[8, 0, 0, 0, 0, 0, 1, 0], &frame[..]].concat()),
+            ),
+            vec!["ipv4", "udp", "vxlan-gpe", "eth", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(2152, &gtp_u(0x30, 255, &[], &plain))),
+            vec!["ipv4", "udp", "gtp-u", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(
+                17,
+                &udp(
+                    2152,
+                    &gtp_u(
+                        0x36,
+                        255,
+                        &[0, 9, 0, 0x85, 1, 0x10, 9, 0x40, 2, 1, 2, 3, 4, 5, 6, 0],
+                        &ipv6(17, &udp(7, b"x")),
+                    ),
+                ),
+            ),
+            vec!["ipv4", "udp", "gtp-u", "ipv6", "udp"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(2152, &gtp_u(0x32, 1, &[0, 9, 0, 0], b""))),
+            vec!["ipv4", "udp", "gtp-u"],
+        ),
+        (
+            LinkType::Ethernet,
+            ethernet(
+                0x8847,
+                &[&[0, 1, 0x02, 64, 0, 2, 0x0f, 63], &plain[..]].concat(),
+            ),
+            vec!["eth", "mpls", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(
+                17,
+                &udp(6635, &[&[0, 1, 1, 64, 0, 0, 0, 9], &frame[..]].concat()),
+            ),
+            vec!["ipv4", "udp", "mpls", "eth", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(47, &[&[0, 0, 0x88, 0x47, 0, 1, 1, 64], &frame[..]].concat()),
+            vec!["ipv4", "gre", "mpls", "eth", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(
+                17,
+                &udp(6080, &[&[1, 4, 0, 1, 0, 0, 0, 0], &plain[..]].concat()),
+            ),
+            vec!["ipv4", "udp", "gue", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(6080, &ipv6(17, &udp(7, b"x")))),
+            vec!["ipv4", "udp", "gue", "ipv6", "udp"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(6080, &[0x20, 1, 0, 0])),
+            vec!["ipv4", "udp", "gue"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(FOU, &ipv6(17, &udp(7, b"x")))),
+            vec!["ipv4", "udp", "fou", "ipv6", "udp"],
+        ),
+        (
+            raw,
+            ipv4(
+                17,
+                &udp(
+                    3544,
+                    &[
+                        &[0, 1, 1, 2, 7, 8, 8, 1, 1, 1, 1, 1, 1, 1, 1, 0][..],
+                        &[0, 0, 0x63, 0xbf, 0xf5, 0xff, 0xff, 0xfe],
+                        &ipv6(17, &udp(7, b"x")),
+                    ]
+                    .concat(),
+                ),
+            ),
+            vec!["ipv4", "udp", "teredo", "ipv6", "udp"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(6783, &sleeve(&frame))),
+            vec!["ipv4", "udp", "weave-sleeve", "eth", "ipv4", "tcp"],
         ),
         (raw, ipv4(4, &plain), vec!["ipv4", "ipip", "ipv4", "tcp"]),
         (
@@ -202,6 +333,18 @@ fn use_up(packet: &Packet<'_>) {
             Layer::LinuxSll(sll) => seen(sll.address()),
             Layer::LinuxSll2(sll) => seen(sll.address()),
             Layer::Geneve(geneve) => seen(geneve.options().count()),
+            Layer::Vxlan(vxlan) => seen((vxlan.dont_learn(), vxlan.policy_applied())),
+            Layer::VxlanGpe(vxlan) => seen((vxlan.version(), vxlan.next_protocol_name())),
+            Layer::GtpU(gtp) => seen((
+                (gtp.message_name(), gtp.length(), gtp.teid(), gtp.sequence()),
+                (gtp.npdu(), gtp.extensions().count()),
+            )),
+            Layer::Mpls(stack) => seen((stack.label(), stack.labels().count())),
+            Layer::Gue(gue) => seen((gue.version(), gue.protocol(), gue.flags())),
+            Layer::Teredo(teredo) => seen((teredo.has_authentication(), teredo.origin())),
+            Layer::WeaveSleeve(sleeve) => {
+                seen((sleeve.sender(), sleeve.peers(), sleeve.frame_count()));
+            }
             Layer::Gre(gre) => seen((gre.key(), gre.sequence(), gre.vni())),
             Layer::Tcp(tcp) => seen((tcp.options().count(), tcp.payload_len())),
             Layer::Udp(udp) => seen(udp.payload_length()),
@@ -236,7 +379,7 @@ fn use_up(packet: &Packet<'_>) {
 #[test]
 fn each_kind_is_what_it_is() {
     for (link, data, names) in packets() {
-        let packet = decode(link, &data, data.len(), &Ports::default());
+        let packet = decode(link, &data, data.len(), &ports());
         assert_eq!(packet.layer_names().collect::<Vec<_>>(), names);
         assert_eq!(packet.stop, None, "{names:?}");
         use_up(&packet);
@@ -246,9 +389,9 @@ fn each_kind_is_what_it_is() {
 #[test]
 fn cut_anywhere_the_layers_are_a_prefix() {
     for (link, data, names) in packets() {
-        let whole = decode(link, &data, data.len(), &Ports::default());
+        let whole = decode(link, &data, data.len(), &ports());
         for len in 0..data.len() {
-            let cut = decode(link, &data[..len], data.len(), &Ports::default());
+            let cut = decode(link, &data[..len], data.len(), &ports());
             use_up(&cut);
             assert!(cut.stop.is_some(), "{names:?} cut at {len}");
             assert!(
@@ -282,7 +425,7 @@ fn bytes_changed_at_random() {
         state ^= state << 17;
         (state >> 33) as usize % below
     };
-    let mut ports = Ports::default();
+    let mut ports = ports();
     ports.insert(53, Encap::FlannelUdp);
     for (link, data, _) in packets() {
         for _ in 0..3000 {

@@ -51,6 +51,12 @@ fn network() {
 }
 
 #[test]
+fn tunnels() {
+    compare("tunnels", LinkType::RawIp, &packets::tunnels());
+    compare("mpls", LinkType::Ethernet, &packets::mpls());
+}
+
+#[test]
 fn links() {
     compare("links", LinkType::Ethernet, &packets::links());
 }
@@ -152,6 +158,8 @@ fn tshark(name: &str, link: LinkType, packets: &[(Vec<u8>, usize)]) -> Option<Ve
         "-n",
         "-d",
         "udp.port==8285,ip",
+        "-d",
+        "udp.port==6784,vxlan",
         "-o",
         "ip.check_checksum:FALSE",
         "-r",

@@ -5,7 +5,6 @@ use std::hash::Hasher;
 use std::net::SocketAddr;
 
 use super::unescape;
-use super::write::encap_name;
 use crate::observation::{
     Actor, FdKind, FdView, Loss, LossCause, Observation, ProcessChange, ProcessEvent, ProcessInfo,
     UnixNanos, Via,
@@ -296,9 +295,7 @@ fn cause_from_name(name: &str) -> Option<LossCause> {
 }
 
 fn encap_from_name(name: &str) -> Option<Encap> {
-    [Encap::FlannelUdp, Encap::Vxlan, Encap::Geneve]
-        .into_iter()
-        .find(|encap| encap_name(*encap) == name)
+    Encap::from_name(name)
 }
 
 /// `key=value` words separated by blanks.

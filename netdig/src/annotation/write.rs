@@ -125,7 +125,7 @@ fn frame_lines(out: &mut Vec<u8>, frame: &Frame<'_>, meta: &FrameMeta<'_>) {
     }
     text_if(out, "NetdigFdName", meta.fd_name);
     line_if(out, "NetdigPeer", frame.peer);
-    line_if(out, "NetdigEncap", frame.encap.map(encap_name));
+    line_if(out, "NetdigEncap", frame.encap.map(Encap::name));
     line_if(out, "NetdigErrno", frame.errno);
     line_if(out, "NetdigNetns", frame.netns);
     line_if(out, "NetdigCgroup", frame.cgroup);
@@ -242,14 +242,6 @@ pub fn write_free(out: &mut Vec<u8>, text: &str) {
         ) {
             break;
         }
-    }
-}
-
-pub(super) const fn encap_name(encap: Encap) -> &'static str {
-    match encap {
-        Encap::FlannelUdp => "flannel-udp",
-        Encap::Vxlan => "vxlan",
-        Encap::Geneve => "geneve",
     }
 }
 

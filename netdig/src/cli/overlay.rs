@@ -82,7 +82,9 @@ pub struct OverlayArgs {
     /// Only in this network namespace: a name as `ip netns` knows it, a path, or pid:N
     #[arg(long, value_name = "NETNS")]
     pub netns: Option<String>,
-    /// UDP ports of tunnels, besides flannel-udp:8285, vxlan:8472, vxlan:4789 and geneve:6081
+    /// UDP ports of tunnels, besides flannel-udp:8285, vxlan:8472, vxlan:4789, vxlan:6784,
+    /// vxlan-gpe:4790, geneve:6081, gtp-u:2152, mpls:6635, gue:6080, teredo:3544 and
+    /// weave-sleeve:6783; fou has no port of its own
     #[arg(long, value_name = "NAME:PORT", value_delimiter = ',', value_parser = encap)]
     pub encap: Vec<(Encap, u16)>,
     /// How packets are printed

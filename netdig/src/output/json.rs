@@ -1,5 +1,6 @@
 //! JSON lines: one object a line, schema `netdig/1`. Unknown is absent.
 mod objects;
+mod tunnels;
 
 use std::io;
 use std::net::SocketAddr;
@@ -52,6 +53,7 @@ impl JsonWriter {
         let ts = time(&mut self.clock, &mut self.time, frame.ts_ns);
         self.line.clear();
         write_line(&mut self.line, view.packet, view.tcp.as_ref());
+        let tunnels = tunnels::of(view.packet);
         let object = Packet {
             schema: SCHEMA,
             kind: "packet",
@@ -80,6 +82,13 @@ impl JsonWriter {
             }),
             icmp: icmp(view.packet),
             dns: dns(view.packet),
+            vxlan: tunnels.vxlan,
+            vxlan_gpe: tunnels.vxlan_gpe,
+            gtp_u: tunnels.gtp_u,
+            mpls: tunnels.mpls,
+            gue: tunnels.gue,
+            teredo: tunnels.teredo,
+            weave_sleeve: tunnels.weave_sleeve,
             stop: view.packet.stop.map(|stop| Stop {
                 layer: stop.layer,
                 offset: stop.offset,
@@ -228,11 +237,15 @@ fn encapsulations(view: &PacketView<'_>) -> Vec<Encap> {
     let socket = view.frame.encap.map(|encap| Encap {
         proto: encap.name(),
         vni: None,
+        teid: None,
+        label: None,
         outer: socket_endpoints(view),
     });
     let within = view.packet.encapsulations().map(|tunnel| Encap {
         proto: tunnel.protocol,
         vni: tunnel.vni,
+        teid: tunnel.teid,
+        label: tunnel.label,
         outer: tunnel.outer.map(endpoints),
     });
     socket.into_iter().chain(within).collect()

@@ -8,6 +8,7 @@ mod icmp;
 mod network;
 mod tcp;
 pub mod text;
+mod tunnel;
 
 use super::hexdump::mask;
 use crate::evidence::flow::Relative;
@@ -60,7 +61,13 @@ struct Line<'o, 'p, 'a> {
 impl<'o> Line<'o, '_, '_> {
     /// Writes protocol and length; what the packet says is to follow.
     fn protocol(self, name: &[u8]) -> &'o mut Vec<u8> {
-        push_escaped(self.out, name);
+        if tunnel::is_in_gtp(self.packet) {
+            self.out.extend_from_slice(b"GTP <");
+            push_escaped(self.out, name);
+            self.out.push(b'>');
+        } else {
+            push_escaped(self.out, name);
+        }
         self.out.push(b' ');
         push_decimal(self.out, self.length as u64);
         self.out.push(b' ');
@@ -136,6 +143,7 @@ fn write_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>, relative: Option<&Relative>) {
         Some(Layer::Icmpv6(icmp)) => icmp::write_v6(line, icmp, ip.ttl()),
         Some(Layer::Dns(dns)) => dns::write(line, dns),
         Some(Layer::Http(http)) => write_http(line, http),
+        Some(layer) if tunnel::is_named(layer) => tunnel::write(line, layer),
         _ => network::write_bare_ip(line, ip),
     }
 }
@@ -178,17 +186,13 @@ fn write_udp(line: Line<'_, '_, '_>, udp: &Udp<'_>, version: u8) {
 /// What kept a tunnel in the datagram from being decoded.
 fn push_tunnel_stop(out: &mut Vec<u8>, stop: Option<Stop>) {
     match stop {
-        Some(Stop {
-            layer: "vxlan" | "geneve",
-            reason: Reason::Cut { .. },
-            ..
-        }) => {
-            out.extend_from_slice(CUT);
+        Some(Stop { layer, reason, .. }) if decoders::Encap::from_name(layer).is_some() => {
+            out.extend_from_slice(if let Reason::Cut { .. } = reason {
+                CUT
+            } else {
+                MALFORMED
+            });
         }
-        Some(Stop {
-            layer: "vxlan" | "geneve",
-            ..
-        }) => out.extend_from_slice(MALFORMED),
         _ => {}
     }
 }

@@ -10,7 +10,7 @@ pub type Facts = BTreeMap<&'static str, String>;
 /// Layers that both programs know, in netdig's words; tshark's others (what
 /// netdig does not decode, and what tshark does not show as a protocol) are not
 /// compared.
-const LAYERS: [(&str, &str); 21] = [
+const LAYERS: [(&str, &str); 24] = [
     ("eth", "eth"),
     ("vlan", "vlan"),
     ("ieee8021ad", "vlan"),
@@ -31,6 +31,9 @@ const LAYERS: [(&str, &str); 21] = [
     ("icmpv6", "icmpv6"),
     ("vxlan", "vxlan"),
     ("geneve", "geneve"),
+    ("gtp", "gtp-u"),
+    ("mpls", "mpls"),
+    ("teredo", "teredo"),
     ("http", "http"),
 ];
 
@@ -49,7 +52,7 @@ const FLAGS: [(u16, &str); 9] = [
 /// From one of netdig's `packet` objects.
 pub fn ours(packet: &Value) -> Facts {
     let mut facts = Facts::new();
-    let plain: [(&'static str, &str); 44] = [
+    let plain: [(&'static str, &str); 52] = [
         ("n", "/n"),
         ("len", "/len"),
         ("caplen", "/caplen"),
@@ -92,6 +95,14 @@ pub fn ours(packet: &Value) -> Facts {
         ("dns.id", "/dns/id"),
         ("dns.qr", "/dns/qr"),
         ("dns.rcode", "/dns/rcode"),
+        ("vxlan.group", "/vxlan/group"),
+        ("vxlan.dont_learn", "/vxlan/dont_learn"),
+        ("vxlan.policy_applied", "/vxlan/policy_applied"),
+        ("vxlan_gpe.next", "/vxlan_gpe/next"),
+        ("gtp.type", "/gtp_u/type"),
+        ("gtp.seq", "/gtp_u/seq"),
+        ("teredo.origin", "/teredo/origin/addr"),
+        ("teredo.port", "/teredo/origin/port"),
         ("outer.src", "/outer/src"),
         ("outer.dst", "/outer/dst"),
     ];
@@ -103,7 +114,15 @@ pub fn ours(packet: &Value) -> Facts {
         "time",
         format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000),
     );
-    let markers = ["flannel-udp", "ipip", "6in4", "4in6", "6in6"];
+    let markers = [
+        "flannel-udp",
+        "ipip",
+        "6in4",
+        "4in6",
+        "6in6",
+        "fou",
+        "vxlan-gpe",
+    ];
     let layers = strings(&packet["layers"]);
     let layers = layers.filter(|name| !markers.contains(name));
     facts.insert("layers", layers.collect::<Vec<_>>().join(":"));
@@ -123,14 +142,22 @@ pub fn ours(packet: &Value) -> Facts {
             records.map(|records| records.iter().map(our_record).collect()),
         );
     }
-    let vnis = packet["encap"].as_array().into_iter().flatten();
-    let vnis: Vec<String> = vnis
-        .filter_map(|encap| encap.get("vni").map(plainly))
-        .collect();
+    for key in ["vni", "teid"] {
+        let tunnels = packet["encap"].as_array().into_iter().flatten();
+        let values: Vec<String> = tunnels
+            .filter_map(|encap| encap.get(key).map(plainly))
+            .collect();
+        put(
+            &mut facts,
+            key,
+            (!values.is_empty()).then(|| values.join(",")),
+        );
+    }
+    let labels = packet.pointer("/mpls/labels").and_then(Value::as_array);
     put(
         &mut facts,
-        "vni",
-        (!vnis.is_empty()).then(|| vnis.join(",")),
+        "mpls",
+        labels.map(|labels| labels.iter().map(our_label).collect()),
     );
     facts
 }
@@ -156,6 +183,12 @@ fn strings(value: &Value) -> impl Iterator<Item = &str> {
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
+}
+
+fn our_label(entry: &Value) -> String {
+    let bottom = u8::from(entry["bottom"] == true);
+    let [label, tc, ttl] = ["label", "tc", "ttl"].map(|key| plainly(&entry[key]));
+    format!("{label} {tc} {bottom} {ttl};")
 }
 
 fn our_record(record: &Value) -> String {
@@ -206,6 +239,7 @@ pub fn theirs(packet: &Node) -> Facts {
     }
     facts.insert("layers", layers.join(":"));
     tunnels(&mut facts, &packet.children);
+    rarer_tunnels(&mut facts, &packet.children);
     innermost(&mut facts, &packet.children);
     facts
 }
@@ -229,6 +263,42 @@ fn tunnels(facts: &mut Facts, layers: &[Node]) {
         put(facts, "outer.src", field("src").map(str::to_owned));
         put(facts, "outer.dst", field("dst").map(str::to_owned));
     }
+}
+
+fn rarer_tunnels(facts: &mut Facts, layers: &[Node]) {
+    let mut labels = String::new();
+    for layer in layers {
+        match layer.name.as_str() {
+            "vxlan" => {
+                let flags = layer.get("vxlan.flags").and_then(number).unwrap_or(0);
+                if flags & 0x8000 != 0 {
+                    numbers(facts, layer, &[("vxlan.group", "vxlan.gbp")]);
+                    facts.insert("vxlan.dont_learn", (flags & 0x40 != 0).to_string());
+                    facts.insert("vxlan.policy_applied", (flags & 0x08 != 0).to_string());
+                }
+                numbers(facts, layer, &[("vxlan_gpe.next", "vxlan.next_proto")]);
+            }
+            "gtp" => {
+                let fields = [("gtp.type", "gtp.message"), ("gtp.seq", "gtp.seq_number")];
+                numbers(facts, layer, &fields);
+                if facts.get("gtp.type").is_some_and(|kind| kind == "255") {
+                    numbers(facts, layer, &[("teid", "gtp.teid")]);
+                }
+            }
+            "mpls" => {
+                let fields = ["mpls.label", "mpls.exp", "mpls.bottom", "mpls.ttl"];
+                let [label, tc, bottom, ttl] = fields.map(|field| layer.get(field).unwrap_or("?"));
+                labels.push_str(&format!("{label} {tc} {bottom} {ttl};"));
+            }
+            "teredo" => {
+                let origin = layer.get("teredo.orig.addr").map(str::to_owned);
+                put(facts, "teredo.origin", origin);
+                numbers(facts, layer, &[("teredo.port", "teredo.orig.port")]);
+            }
+            _ => {}
+        }
+    }
+    put(facts, "mpls", (!labels.is_empty()).then_some(labels));
 }
 
 /// Decimal, `0x` hexadecimal.

@@ -59,7 +59,7 @@ impl Node {
     }
 }
 
-/// The packets of a file as tshark dissects them, flannel's port told; `None`
+/// The packets of a file as tshark dissects them, the ports told that it has otherwise; `None`
 /// where there is no tshark.
 pub fn dissect(file: &Path) -> Option<Vec<Node>> {
     let mut arguments = vec![
@@ -69,7 +69,18 @@ pub fn dissect(file: &Path) -> Option<Vec<Node>> {
         "-T",
         "pdml",
     ];
-    arguments.extend(["-d", "udp.port==8285,ip", "-d", "udp.port==8472,vxlan"]);
+    arguments.extend([
+        "-d",
+        "udp.port==8285,ip",
+        "-d",
+        "udp.port==8472,vxlan",
+        "-d",
+        "udp.port==6784,vxlan",
+        "-d",
+        "udp.port==5555,ip",
+        "-d",
+        "udp.port==5556,ipv6",
+    ]);
     // What one packet says, as netdig has it; not what several say together.
     for off in [
         "ip.defragment:FALSE",

@@ -1,5 +1,6 @@
 //! netdig and other programs, run to their end.
 
+use super::sets::{FOU, FOU_V6};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::Write;
@@ -108,7 +109,13 @@ fn object(line: &str) -> Value {
 
 /// The packets' objects of a file, which must be readable to its end.
 pub fn packets(file: &Path) -> Vec<Value> {
-    let arguments = [OsStr::new("-r"), file.as_ref(), "--format=json".as_ref()];
+    let fou = format!("--encap=fou:{FOU},fou:{FOU_V6}");
+    let arguments = [
+        OsStr::new("-r"),
+        file.as_ref(),
+        "--format=json".as_ref(),
+        fou.as_ref(),
+    ];
     let mut all = objects(&overlay(&arguments).fine().out);
     let summary = all.pop().expect("a summary");
     assert_eq!(summary["packets"], all.len());

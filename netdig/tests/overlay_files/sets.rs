@@ -176,6 +176,117 @@ pub fn all() -> Vec<Set> {
         set("null-big", 0, each(&|p| cat(&[&[0, 0, 0, 2], p]))),
         set("null-v6", 0, each_v6(&|p| cat(&[&[24, 0, 0, 0], p]))),
         set("loop", 108, each(&|p| cat(&[&[0, 0, 0, 2], p]))),
+        set(
+            "vxlan-6784",
+            RAW,
+            each(&|p| over_udp(6784, &vxlan(8, 9, p))),
+        ),
+        set(
+            "vxlan-group-policy",
+            RAW,
+            each(&|p| {
+                let header = [0x88, 0x48, 0, 42, 0, 0, 1, 0];
+                over_udp(4789, &cat(&[&header, &ethernet(0x0800, p)]))
+            }),
+        ),
+        set(
+            "vxlan-gpe-ipv4",
+            RAW,
+            each(&|p| over_udp(4790, &cat(&[&[0x0c, 0, 0, 1, 0, 0, 1, 0], p]))),
+        ),
+        set(
+            "vxlan-gpe-ipv6",
+            RAW,
+            each_v6(&|p| over_udp(4790, &cat(&[&[0x0c, 0, 0, 2, 0, 0, 1, 0], p]))),
+        ),
+        set(
+            "vxlan-gpe-ethernet",
+            RAW,
+            each(&|p| {
+                let header = [0x0c, 0, 0, 3, 0, 0, 1, 0];
+                over_udp(4790, &cat(&[&header, &ethernet(0x0800, p)]))
+            }),
+        ),
+        set(
+            "gtp-u",
+            RAW,
+            each(&|p| over_udp(2152, &gtp_u(0x30, 255, &[], p))),
+        ),
+        set(
+            "gtp-u-v6",
+            RAW,
+            each_v6(&|p| over_udp(2152, &gtp_u(0x30, 255, &[], p))),
+        ),
+        set(
+            "gtp-u-extensions",
+            RAW,
+            each(&|p| {
+                let headers = [0, 9, 0, 0xc0, 1, 0x12, 0x34, 0x85, 1, 0x10, 9, 0];
+                over_udp(2152, &gtp_u(0x36, 255, &headers, p))
+            }),
+        ),
+        set("gtp-u-messages", RAW, gtp_u_messages()),
+        set(
+            "mpls",
+            ETHERNET,
+            each(&|p| ethernet(0x8847, &cat(&[&[0, 1, 1, 63], p]))),
+        ),
+        set(
+            "mpls-v6",
+            ETHERNET,
+            each_v6(&|p| ethernet(0x8847, &cat(&[&[0, 1, 1, 63], p]))),
+        ),
+        set(
+            "mpls-labels",
+            ETHERNET,
+            each(&|p| {
+                let stack = [0, 1, 0, 64, 0, 2, 2, 63, 0xff, 0xff, 0xff, 1];
+                ethernet(0x8848, &cat(&[&stack, p]))
+            }),
+        ),
+        set(
+            "mpls-over-gre",
+            RAW,
+            each(&|p| ipv4(A, B, 47, &cat(&[&[0, 0, 0x88, 0x47, 0, 1, 1, 63], p]))),
+        ),
+        set(
+            "mpls-over-udp",
+            RAW,
+            each(&|p| over_udp(6635, &cat(&[&[0, 1, 1, 63], p]))),
+        ),
+        set(
+            "mpls-over-ip",
+            RAW,
+            each(&|p| ipv4(A, B, 137, &cat(&[&[0, 1, 1, 63], p]))),
+        ),
+        set(
+            "mpls-pseudowire",
+            ETHERNET,
+            each(&|p| ethernet(0x8847, &cat(&[&[0, 1, 1, 63], &known_makers(p)]))),
+        ),
+        set(
+            "mpls-pseudowire-control-word",
+            ETHERNET,
+            each(&|p| {
+                let frame = cat(&[
+                    &[2, 0x42, 0xac, 0x11, 0, 2, 2, 0x42, 0xac, 0x11, 0, 3, 8, 0],
+                    p,
+                ]);
+                ethernet(0x8847, &cat(&[&[0, 1, 1, 63, 0, 0, 0, 7], &frame]))
+            }),
+        ),
+        set("fou", RAW, each(&|p| over_udp(FOU, p))),
+        set("fou-v6", RAW, each_v6(&|p| over_udp(FOU_V6, p))),
+        set("teredo", RAW, each_v6(&|p| over_udp(3544, p))),
+        set(
+            "teredo-headers",
+            RAW,
+            each_v6(&|p| {
+                let authentication = [0, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0];
+                let origin = [0, 0, 0x63, 0xbf, 0xf5, 0xff, 0xff, 0xfe];
+                over_udp(3544, &cat(&[&authentication, &origin, p]))
+            }),
+        ),
         set("arp", ETHERNET, arps()),
         set("ipv4-forms", RAW, ipv4_forms()),
         set("ipv6-extensions", RAW, ipv6_extensions()),
@@ -191,6 +302,47 @@ pub fn all() -> Vec<Set> {
         set("dns", RAW, streams::dns_messages()),
         set("dns-over-tcp", RAW, streams::dns_over_tcp()),
     ]
+}
+
+/// Ports on which FOU is looked for; tshark must know the version.
+pub const FOU: u16 = 5555;
+pub const FOU_V6: u16 = 5556;
+
+fn over_udp(port: u16, payload: &[u8]) -> Vec<u8> {
+    ipv4(A, B, 17, &udp(51234, port, payload))
+}
+
+fn gtp_u(flags: u8, kind: u8, optional: &[u8], payload: &[u8]) -> Vec<u8> {
+    let length = (optional.len() + payload.len()) as u16;
+    let teid = [0xde, 0xad, 0xbe, 0xef];
+    cat(&[
+        &[flags, kind],
+        &length.to_be_bytes(),
+        &teid,
+        optional,
+        payload,
+    ])
+}
+
+/// What the ends say to each other.
+fn gtp_u_messages() -> Vec<Vec<u8>> {
+    let numbered = |kind, payload: &[u8]| gtp_u(0x32, kind, &[0, 9, 0, 0], payload);
+    let messages = [
+        numbered(1, &[]),
+        numbered(2, &[14, 0]),
+        numbered(26, &[16, 0, 0, 0, 1, 0x85, 0, 4, 10, 0, 0, 1]),
+        gtp_u(0x30, 254, &[], &[]),
+        // None that there is.
+        gtp_u(0x30, 77, &[], &[]),
+    ];
+    let messages = messages.iter();
+    messages.map(|message| over_udp(2152, message)).collect()
+}
+
+/// A frame with addresses by which tshark tells that it is one.
+fn known_makers(packet: &[u8]) -> Vec<u8> {
+    let addresses = [0, 0, 0x0c, 0, 0, 2, 0, 0, 0x0c, 0, 0, 1];
+    cat(&[&addresses, &[8, 0], packet])
 }
 
 /// What goes through tunnels: IPv4 with TCP, UDP, ICMP, DNS, HTTP within.

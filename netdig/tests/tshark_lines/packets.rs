@@ -445,6 +445,63 @@ pub fn network() -> Vec<Vec<u8>> {
     ]
 }
 
+pub fn tunnels() -> Vec<Vec<u8>> {
+    let inner = ipv4([1, 1, 1, 1], [2, 2, 2, 2], 17, &udp(1, 2, b"abc"));
+    let inner_v6 = ipv6(17, 9, &udp(1, 2, b"abc"));
+    let segment = Segment {
+        ports: (7, 8),
+        ..SEGMENT
+    }
+    .forth();
+    let frame = ethernet(0x0800, &inner);
+    let over_udp = |port, parts: &[&[u8]]| ipv4(A, B, 17, &udp(4444, port, &cat(parts)));
+    let gtp_u = |flags, kind, optional: &[u8], payload: &[u8]| {
+        let length = (optional.len() + payload.len()) as u16;
+        let header = [flags, kind, (length >> 8) as u8, length as u8, 0, 0, 0, 5];
+        over_udp(2152, &[&header, optional, payload])
+    };
+    let gpe = |next| [0x0c, 0, 0, next, 0, 0, 1, 0];
+    vec![
+        over_udp(6784, &[&[8, 0, 0, 0, 0, 0, 1, 0], &frame]),
+        over_udp(4789, &[&[0x88, 0x48, 0, 42, 0, 0, 1, 0], &frame]),
+        over_udp(4790, &[&gpe(1), &inner]),
+        over_udp(4790, &[&gpe(2), &inner_v6]),
+        over_udp(4790, &[&gpe(3), &frame]),
+        over_udp(4790, &[&gpe(5), &[0, 1, 1, 64], &inner]),
+        gtp_u(0x30, 255, &[], &inner),
+        gtp_u(0x30, 255, &[], &inner_v6),
+        gtp_u(0x30, 255, &[], &segment),
+        gtp_u(0x32, 255, &[0, 9, 0, 0], &inner),
+        gtp_u(0x34, 255, &[0, 0, 0, 0x85, 1, 0x10, 9, 0], &inner),
+        gtp_u(0x30, 255, &[], &frame),
+        gtp_u(0x32, 1, &[0, 9, 0, 0], &[]),
+        gtp_u(0x32, 2, &[0, 9, 0, 0], &[14, 0]),
+        gtp_u(0x30, 254, &[], &[]),
+        gtp_u(0x30, 77, &[], &[]),
+        over_udp(6635, &[&[0, 1, 1, 64], &inner]),
+        ipv4(A, B, 47, &cat(&[&[0, 0, 0x88, 0x47, 0, 1, 1, 64], &inner])),
+        ipv4(A, B, 137, &cat(&[&[0, 1, 1, 64], &inner])),
+        over_udp(3544, &[&inner_v6]),
+        over_udp(
+            3544,
+            &[&[0, 0, 0x63, 0xbf, 0xf5, 0xff, 0xff, 0xfe], &inner_v6],
+        ),
+        over_udp(3544, &[&ipv6(59, 64, b"")]),
+    ]
+}
+
+pub fn mpls() -> Vec<Vec<u8>> {
+    let inner = ipv4(A, B, 17, &udp(1, 2, b"abc"));
+    let known_makers = cat(&[&[0, 0, 0x0c, 0, 0, 2, 0, 0, 0x0c, 0, 0, 1, 8, 0], &inner]);
+    let stack = [0, 1, 0, 64, 0, 2, 2, 63, 0xff, 0xff, 0xff, 1];
+    vec![
+        ethernet(0x8847, &cat(&[&[0, 1, 1, 64], &inner])),
+        ethernet(0x8848, &cat(&[&stack, &inner])),
+        ethernet(0x8847, &cat(&[&stack, &known_makers])),
+        ethernet(0x8847, &cat(&[&stack, &[0x90; 30]])),
+    ]
+}
+
 pub fn links() -> Vec<Vec<u8>> {
     let inner = ipv4(A, B, 17, &udp(1, 2, b"abc"));
     let mut packets: Vec<Vec<u8>> = (1..=4)

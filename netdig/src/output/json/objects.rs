@@ -36,6 +36,20 @@ pub(super) struct Packet<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dns: Option<Dns>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vxlan: Option<super::tunnels::Vxlan>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vxlan_gpe: Option<super::tunnels::VxlanGpe>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gtp_u: Option<super::tunnels::GtpU>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mpls: Option<super::tunnels::Mpls>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gue: Option<super::tunnels::Gue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) teredo: Option<super::tunnels::Teredo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) weave_sleeve: Option<super::tunnels::WeaveSleeve>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop: Option<Stop>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) joined: Option<u64>,
@@ -85,6 +99,10 @@ pub(super) struct Encap {
     pub(super) proto: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) vni: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) teid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) label: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) outer: Option<Endpoints>,
 }

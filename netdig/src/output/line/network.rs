@@ -148,6 +148,9 @@ pub(super) fn write_without_ip(line: Line<'_, '_, '_>) {
     if let Some(arp) = packet.arp() {
         return write_arp(line, arp);
     }
+    if let Some(layer @ Layer::Mpls(_)) = packet.layers.last() {
+        return super::tunnel::write(line, layer);
+    }
     let Some(stop) = packet.stop else {
         line.protocol(b"Ethernet");
         return;
@@ -165,6 +168,7 @@ pub(super) fn write_without_ip(line: Line<'_, '_, '_>) {
         }
         ("ipv6", _) => push_stop(line.protocol(b"IPv6"), stop),
         ("arp", _) => push_stop(line.protocol(b"ARP"), stop),
+        ("mpls", _) => push_stop(line.protocol(b"MPLS"), stop),
         ("vlan", _) => push_stop(line.protocol(b"VLAN"), stop),
         ("sll" | "sll2", _) => push_stop(line.protocol(b"SLL"), stop),
         ("eth", _) => push_stop(line.protocol(b"Ethernet"), stop),
@@ -277,7 +281,7 @@ fn push_is_at(out: &mut Vec<u8>, hardware: &[u8], address: IpAddr, operation: u1
     }
 }
 
-fn push_stop(out: &mut Vec<u8>, stop: Stop) {
+pub(super) fn push_stop(out: &mut Vec<u8>, stop: Stop) {
     out.extend_from_slice(if let Reason::Cut { .. } = stop.reason {
         CUT
     } else {
@@ -285,7 +289,7 @@ fn push_stop(out: &mut Vec<u8>, stop: Stop) {
     });
 }
 
-fn push_reason(out: &mut Vec<u8>, stop: Stop) {
+pub(super) fn push_reason(out: &mut Vec<u8>, stop: Stop) {
     // Writing to memory does not fail.
     drop(write!(out, "{}", stop.reason));
 }

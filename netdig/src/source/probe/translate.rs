@@ -481,6 +481,7 @@ fn inside(
             };
             (before < payload.len()).then_some((expected, link, before))
         }
+        Some(Encap::Fou) if bare_ip(payload, length) => Some((expected, LinkType::RawIp, 0)),
         _ if bare_ip(payload, length) => Some((Some(Encap::FlannelUdp), LinkType::RawIp, 0)),
         Some(_) => Some((None, LinkType::RawIp, 0)),
         None => None,
