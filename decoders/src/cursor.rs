@@ -31,6 +31,8 @@ pub(crate) enum Next {
     FlannelUdp,
     Vxlan,
     Geneve,
+    ErspanI,
+    Erspan,
     UnknownLink(u16),
     Done,
 }

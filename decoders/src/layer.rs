@@ -2,6 +2,7 @@
 
 use crate::arp::Arp;
 use crate::dns::Dns;
+use crate::erspan::Erspan;
 use crate::ethernet::Ethernet;
 use crate::flannel_udp::FlannelUdp;
 use crate::geneve::Geneve;
@@ -45,6 +46,7 @@ pub enum Layer<'a> {
     /// A marker without bytes of its own: IP directly in IP.
     IpInIp(IpInIp),
     Gre(Gre<'a>),
+    Erspan(Erspan<'a>),
     Tcp(Tcp<'a>),
     Udp(Udp<'a>),
     Icmp(Icmp<'a>),
@@ -72,6 +74,7 @@ macro_rules! each {
             Layer::Ipv6Extension($view) => $result,
             Layer::IpInIp($view) => $result,
             Layer::Gre($view) => $result,
+            Layer::Erspan($view) => $result,
             Layer::Tcp($view) => $result,
             Layer::Udp($view) => $result,
             Layer::Icmp($view) => $result,
@@ -100,6 +103,7 @@ impl Layer<'_> {
             Layer::Ipv6Extension(extension) => extension.name(),
             Layer::IpInIp(marker) => marker.name(),
             Layer::Gre(_) => "gre",
+            Layer::Erspan(_) => "erspan",
             Layer::Tcp(_) => "tcp",
             Layer::Udp(_) => "udp",
             Layer::Icmp(_) => "icmp",
@@ -120,6 +124,7 @@ impl Layer<'_> {
                 | Layer::Vxlan(_)
                 | Layer::Geneve(_)
                 | Layer::Gre(_)
+                | Layer::Erspan(_)
                 | Layer::IpInIp(_)
         )
     }

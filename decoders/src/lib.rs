@@ -30,6 +30,7 @@ mod stop;
 
 pub mod arp;
 pub mod dns;
+pub mod erspan;
 pub mod ethernet;
 pub mod flannel_udp;
 pub mod geneve;
@@ -118,6 +119,8 @@ fn run(link: LinkType, ports: &Ports, packet: &mut Packet<'_>) {
             Next::FlannelUdp => flannel_udp::decode(&mut cursor),
             Next::Vxlan => vxlan::decode(&mut cursor),
             Next::Geneve => geneve::decode(&mut cursor),
+            Next::ErspanI => erspan::decode_i(&mut cursor),
+            Next::Erspan => erspan::decode(&mut cursor),
             Next::UnknownLink(number) => cursor.stop("frame", Reason::LinkType(number)),
             Next::Done => break,
         };

@@ -5,6 +5,8 @@ use core::net::IpAddr;
 
 use crate::arp::Arp;
 use crate::dns::Dns;
+use crate::erspan::Erspan;
+use crate::gre::Gre;
 use crate::http::Http;
 use crate::icmp::Icmp;
 use crate::icmpv6::Icmpv6;
@@ -143,6 +145,16 @@ pub struct Encapsulation {
     pub protocol: &'static str,
     /// Network identifier of VXLAN, Geneve and NVGRE; the key of GRE.
     pub vni: Option<u32>,
+    /// Whole key of GRE.
+    pub key: Option<u32>,
+    /// Flow within NVGRE's network.
+    pub flow_id: Option<u8>,
+    /// Call of PPTP, whose GRE has version 1.
+    pub call_id: Option<u16>,
+    /// Mirroring session of ERSPAN.
+    pub session: Option<u16>,
+    /// VLAN of the frame that ERSPAN mirrors.
+    pub vlan: Option<u16>,
     /// Who talks to whom around it; `None` where the capture begins within.
     pub outer: Option<Endpoints>,
 }
@@ -231,12 +243,25 @@ impl<'a> Packet<'a> {
                 Layer::Vxlan(vxlan) => Some(vxlan.vni()),
                 Layer::Geneve(geneve) => Some(geneve.vni()),
                 Layer::Gre(gre) => gre.vni(),
-                Layer::FlannelUdp(_) | Layer::IpInIp(_) => None,
+                Layer::FlannelUdp(_) | Layer::IpInIp(_) | Layer::Erspan(_) => None,
                 _ => return None,
+            };
+            let gre = match layer {
+                Layer::Gre(gre) => Some(gre),
+                _ => None,
+            };
+            let erspan = match layer {
+                Layer::Erspan(erspan) => Some(erspan),
+                _ => None,
             };
             Some(Encapsulation {
                 protocol: layer.name(),
                 vni,
+                key: gre.and_then(Gre::key),
+                flow_id: gre.and_then(Gre::flow_id),
+                call_id: gre.and_then(Gre::call_id),
+                session: erspan.and_then(Erspan::session),
+                vlan: erspan.and_then(Erspan::vlan),
                 outer: self.endpoints_before(at),
             })
         })

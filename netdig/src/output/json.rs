@@ -228,11 +228,21 @@ fn encapsulations(view: &PacketView<'_>) -> Vec<Encap> {
     let socket = view.frame.encap.map(|encap| Encap {
         proto: encap.name(),
         vni: None,
+        key: None,
+        flow_id: None,
+        call_id: None,
+        session: None,
+        vlan: None,
         outer: socket_endpoints(view),
     });
     let within = view.packet.encapsulations().map(|tunnel| Encap {
         proto: tunnel.protocol,
         vni: tunnel.vni,
+        key: tunnel.key,
+        flow_id: tunnel.flow_id,
+        call_id: tunnel.call_id,
+        session: tunnel.session,
+        vlan: tunnel.vlan,
         outer: tunnel.outer.map(endpoints),
     });
     socket.into_iter().chain(within).collect()
