@@ -32,6 +32,8 @@ pub(crate) enum Next {
     Vxlan,
     Geneve,
     RareTunnel(Encap),
+    ErspanI,
+    Erspan,
     UnknownLink(u16),
     Done,
 }

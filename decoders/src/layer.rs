@@ -2,6 +2,7 @@
 
 use crate::arp::Arp;
 use crate::dns::Dns;
+use crate::erspan::Erspan;
 use crate::ethernet::Ethernet;
 use crate::flannel_udp::FlannelUdp;
 use crate::fou::Fou;
@@ -52,6 +53,7 @@ pub enum Layer<'a> {
     /// A marker without bytes of its own: IP directly in IP.
     IpInIp(IpInIp),
     Gre(Gre<'a>),
+    Erspan(Erspan<'a>),
     Tcp(Tcp<'a>),
     Udp(Udp<'a>),
     Icmp(Icmp<'a>),
@@ -87,6 +89,7 @@ macro_rules! each {
             Layer::Ipv6Extension($view) => $result,
             Layer::IpInIp($view) => $result,
             Layer::Gre($view) => $result,
+            Layer::Erspan($view) => $result,
             Layer::Tcp($view) => $result,
             Layer::Udp($view) => $result,
             Layer::Icmp($view) => $result,
@@ -122,6 +125,7 @@ impl Layer<'_> {
             Layer::Ipv6Extension(extension) => extension.name(),
             Layer::IpInIp(marker) => marker.name(),
             Layer::Gre(_) => "gre",
+            Layer::Erspan(_) => "erspan",
             Layer::Tcp(_) => "tcp",
             Layer::Udp(_) => "udp",
             Layer::Icmp(_) => "icmp",
@@ -156,7 +160,8 @@ impl Layer<'_> {
             | Layer::Mpls(_)
             | Layer::Fou(_)
             | Layer::Teredo(_)
-            | Layer::WeaveSleeve(_) => true,
+            | Layer::WeaveSleeve(_)
+            | Layer::Erspan(_) => true,
             _ => false,
         }
     }

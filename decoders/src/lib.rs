@@ -30,6 +30,7 @@ mod stop;
 
 pub mod arp;
 pub mod dns;
+pub mod erspan;
 pub mod ethernet;
 pub mod flannel_udp;
 pub mod fou;
@@ -126,6 +127,8 @@ fn run(link: LinkType, ports: &Ports, packet: &mut Packet<'_>) {
             Next::Vxlan => vxlan::decode(&mut cursor),
             Next::Geneve => geneve::decode(&mut cursor),
             Next::RareTunnel(encap) => rare_tunnel(&mut cursor, encap),
+            Next::ErspanI => erspan::decode_i(&mut cursor),
+            Next::Erspan => erspan::decode(&mut cursor),
             Next::UnknownLink(number) => cursor.stop("frame", Reason::LinkType(number)),
             Next::Done => break,
         };

@@ -5,6 +5,8 @@ use core::net::IpAddr;
 
 use crate::arp::Arp;
 use crate::dns::Dns;
+use crate::erspan::Erspan;
+use crate::gre::Gre;
 use crate::http::Http;
 use crate::icmp::Icmp;
 use crate::icmpv6::Icmpv6;
@@ -147,6 +149,16 @@ pub struct Encapsulation {
     pub teid: Option<u32>,
     /// The label at the bottom of an MPLS stack.
     pub label: Option<u32>,
+    /// Whole key of GRE.
+    pub key: Option<u32>,
+    /// Flow within NVGRE's network.
+    pub flow_id: Option<u8>,
+    /// Call of PPTP, whose GRE has version 1.
+    pub call_id: Option<u16>,
+    /// Mirroring session of ERSPAN.
+    pub session: Option<u16>,
+    /// VLAN of the frame that ERSPAN mirrors.
+    pub vlan: Option<u16>,
     /// Who talks to whom around it; `None` where the capture begins within.
     pub outer: Option<Endpoints>,
 }
@@ -249,11 +261,24 @@ impl<'a> Packet<'a> {
                 Layer::Mpls(stack) => Some(stack.label()),
                 _ => None,
             };
+            let gre = match layer {
+                Layer::Gre(gre) => Some(gre),
+                _ => None,
+            };
+            let erspan = match layer {
+                Layer::Erspan(erspan) => Some(erspan),
+                _ => None,
+            };
             Some(Encapsulation {
                 protocol: layer.name(),
                 vni,
                 teid,
                 label,
+                key: gre.and_then(Gre::key),
+                flow_id: gre.and_then(Gre::flow_id),
+                call_id: gre.and_then(Gre::call_id),
+                session: erspan.and_then(Erspan::session),
+                vlan: erspan.and_then(Erspan::vlan),
                 outer: self.endpoints_before(at),
             })
         })

@@ -243,6 +243,58 @@ fn packets() -> Vec<(LinkType, Vec<u8>, Vec<&'static str>)> {
             ipv4(17, &udp(6783, &sleeve(&frame))),
             vec!["ipv4", "udp", "weave-sleeve", "eth", "ipv4", "tcp"],
         ),
+        (
+            raw,
+            ipv4(
+                47,
+                &[
+                    &[0xb0, 0, 8, 0],
+                    &[0; 4][..],
+                    &[0, 0, 0, 7],
+                    &[0; 4],
+                    &plain,
+                ]
+                .concat(),
+            ),
+            vec!["ipv4", "gre", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(47, &[0x20, 0x81, 0x88, 0x0b, 0, 0, 0, 7, 0, 0, 0, 2]),
+            vec!["ipv4", "gre"],
+        ),
+        (
+            raw,
+            ipv4(47, &[&[0, 0, 0x88, 0xbe], &frame[..]].concat()),
+            vec!["ipv4", "gre", "erspan", "eth", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(
+                47,
+                &[
+                    &[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1][..],
+                    &[0x10, 100, 0x0c, 7, 0, 0, 0, 1],
+                    &frame,
+                ]
+                .concat(),
+            ),
+            vec!["ipv4", "gre", "erspan", "eth", "ipv4", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(
+                47,
+                &[
+                    &[0x10, 0, 0x22, 0xeb, 0, 0, 0, 1][..],
+                    &[0x20, 100, 0x0c, 7, 0, 0, 0, 16, 0, 5, 0, 1],
+                    &[0; 8],
+                    &frame,
+                ]
+                .concat(),
+            ),
+            vec!["ipv4", "gre", "erspan", "eth", "ipv4", "tcp"],
+        ),
         (raw, ipv4(4, &plain), vec!["ipv4", "ipip", "ipv4", "tcp"]),
         (
             raw,
@@ -345,7 +397,8 @@ fn use_up(packet: &Packet<'_>) {
             Layer::WeaveSleeve(sleeve) => {
                 seen((sleeve.sender(), sleeve.peers(), sleeve.frame_count()));
             }
-            Layer::Gre(gre) => seen((gre.key(), gre.sequence(), gre.vni())),
+            Layer::Gre(gre) => seen((gre.key(), gre.sequence(), gre.vni(), gre.flow_id())),
+            Layer::Erspan(erspan) => seen((erspan.session(), erspan.vlan(), erspan.kind())),
             Layer::Tcp(tcp) => seen((tcp.options().count(), tcp.payload_len())),
             Layer::Udp(udp) => seen(udp.payload_length()),
             Layer::Icmp(icmp) => seen((icmp.quoted(), icmp.echo(), icmp.gateway())),

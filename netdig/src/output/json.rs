@@ -239,6 +239,11 @@ fn encapsulations(view: &PacketView<'_>) -> Vec<Encap> {
         vni: None,
         teid: None,
         label: None,
+        key: None,
+        flow_id: None,
+        call_id: None,
+        session: None,
+        vlan: None,
         outer: socket_endpoints(view),
     });
     let within = view.packet.encapsulations().map(|tunnel| Encap {
@@ -246,6 +251,11 @@ fn encapsulations(view: &PacketView<'_>) -> Vec<Encap> {
         vni: tunnel.vni,
         teid: tunnel.teid,
         label: tunnel.label,
+        key: tunnel.key,
+        flow_id: tunnel.flow_id,
+        call_id: tunnel.call_id,
+        session: tunnel.session,
+        vlan: tunnel.vlan,
         outer: tunnel.outer.map(endpoints),
     });
     socket.into_iter().chain(within).collect()

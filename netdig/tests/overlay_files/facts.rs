@@ -10,7 +10,7 @@ pub type Facts = BTreeMap<&'static str, String>;
 /// Layers that both programs know, in netdig's words; tshark's others (what
 /// netdig does not decode, and what tshark does not show as a protocol) are not
 /// compared.
-const LAYERS: [(&str, &str); 24] = [
+const LAYERS: &[(&str, &str)] = &[
     ("eth", "eth"),
     ("vlan", "vlan"),
     ("ieee8021ad", "vlan"),
@@ -25,6 +25,7 @@ const LAYERS: [(&str, &str); 24] = [
     ("ipv6.dstopts", "ipv6.dstopts"),
     ("ah", "ah"),
     ("gre", "gre"),
+    ("erspan", "erspan"),
     ("udp", "udp"),
     ("tcp", "tcp"),
     ("icmp", "icmp"),
@@ -159,6 +160,23 @@ pub fn ours(packet: &Value) -> Facts {
         "mpls",
         labels.map(|labels| labels.iter().map(our_label).collect()),
     );
+    for key in ["key", "call_id", "session", "vlan"] {
+        let values = packet["encap"].as_array().into_iter().flatten();
+        let values: Vec<String> = values
+            .filter_map(|encap| encap.get(key).map(plainly))
+            .collect();
+        let fact = match key {
+            "key" => "encap.key",
+            "call_id" => "encap.call_id",
+            "session" => "encap.session",
+            _ => "encap.vlan",
+        };
+        put(
+            &mut facts,
+            fact,
+            (!values.is_empty()).then(|| values.join(",")),
+        );
+    }
     facts
 }
 
@@ -250,13 +268,33 @@ fn tunnels(facts: &mut Facts, layers: &[Node]) {
     for layer in layers {
         for field in ["vxlan.vni", "geneve.vni", "gre.key"] {
             let number = layer.get(field).and_then(number);
+            // Of NVGRE the identifier has the key's upper 24 bits.
+            let nvgre = layer.get("gre.proto").and_then(self::number) == Some(0x6558);
+            let number = number.map(|number| if nvgre { number >> 8 } else { number });
             vnis.extend(number.map(|number| number.to_string()));
+        }
+    }
+    for layer in layers {
+        let words = ["gre.key.payload_length", "gre.key.call_id"]
+            .map(|field| layer.get(field).and_then(number));
+        let key = match words {
+            [Some(length), Some(call)] => Some(length << 16 | call),
+            _ => layer.get("gre.key").and_then(number),
+        };
+        put(facts, "encap.key", key.map(|key| key.to_string()));
+        for (fact, field) in [
+            ("encap.call_id", "gre.key.call_id"),
+            ("encap.session", "erspan.spanid"),
+            ("encap.vlan", "erspan.vlan"),
+        ] {
+            let value = layer.get(field).and_then(number);
+            put(facts, fact, value.map(|value| value.to_string()));
         }
     }
     put(facts, "vni", (!vnis.is_empty()).then(|| vnis.join(",")));
     let encapsulating = layers
         .iter()
-        .filter(|node| matches!(node.name.as_str(), "gre" | "vxlan" | "geneve"));
+        .filter(|node| matches!(node.name.as_str(), "gre" | "erspan" | "vxlan" | "geneve"));
     let tunnelled = layers.iter().filter(is_ip).count() > 1 || encapsulating.count() > 0;
     if let Some(outermost) = layers.iter().find(is_ip).filter(|_| tunnelled) {
         let field = |end: &str| outermost.get(&format!("{}.{end}", outermost.name));

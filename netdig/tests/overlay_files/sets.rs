@@ -144,6 +144,7 @@ pub fn all() -> Vec<Set> {
             RAW,
             each(&|p| ipv4(A, B, 47, &cat(&[&[0, 0, 0x65, 0x58], &ethernet(0x0800, p)]))),
         ),
+        set("gre-forms", RAW, gre_forms()),
         set("ipip", RAW, each(&|p| ipv4(A, B, 4, p))),
         set("6in4", RAW, each_v6(&|p| ipv4(A, B, 41, p))),
         set("4in6", RAW, each(&|p| ipv6(4, 64, p))),
@@ -393,6 +394,37 @@ fn inner_v6() -> Vec<Vec<u8>> {
                 &dns(7, 0x100, [&[question("a.b", 28)], &[], &[], &[]]),
             ),
         ),
+    ]
+}
+
+/// All words of GRE, PPTP, NVGRE, ERSPAN of each type.
+fn gre_forms() -> Vec<Vec<u8>> {
+    let inner = ipv4(POD_A, POD_B, 17, &udp(5000, 6000, b"hello"));
+    let frame = ethernet(0x0800, &inner);
+    let sequence = |protocol: u16| cat(&[&[0x10, 0], &protocol.to_be_bytes(), &[0, 0, 0, 9]]);
+    let type_iii = [0x20, 0x64, 0x0c, 7, 0, 0, 0, 16, 0, 5, 0];
+    let gre = |parts: &[&[u8]]| ipv4(A, B, 47, &cat(parts));
+    vec![
+        gre(&[
+            &[0xb0, 0, 8, 0],
+            &[0; 4],
+            &[0, 0, 0x12, 0x34, 0, 0, 0, 9],
+            &inner,
+        ]),
+        gre(&[&[0x20, 0, 0x65, 0x58, 0, 0x12, 0x34, 5], &frame]),
+        gre(&[&[0x20, 0x81, 0x88, 0x0b, 0, 0, 0, 7, 0, 0, 0, 2]]),
+        gre(&[
+            &[0x30, 1, 0x88, 0x0b, 0, 4, 0, 7, 0, 0, 0, 1],
+            &[0xff, 3, 0xc0, 0x21],
+        ]),
+        gre(&[&[0, 0, 0x88, 0xbe], &frame]),
+        gre(&[
+            &sequence(0x88be),
+            &[0x10, 0x64, 0x0c, 7, 0, 0, 0, 1],
+            &frame,
+        ]),
+        gre(&[&sequence(0x22eb), &type_iii, &[0], &frame]),
+        gre(&[&sequence(0x22eb), &type_iii, &[1], &[0; 8], &frame]),
     ]
 }
 

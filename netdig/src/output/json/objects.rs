@@ -103,6 +103,15 @@ pub(super) struct Encap {
     pub(super) teid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) label: Option<u32>,
+    pub(super) key: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) flow_id: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) call_id: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) session: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vlan: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) outer: Option<Endpoints>,
 }

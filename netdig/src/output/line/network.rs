@@ -53,6 +53,11 @@ pub(super) fn write_fragment(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
 pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
     let packet = line.packet;
     let version: &[u8] = if ip.version() == 4 { b"IPv4" } else { b"IPv6" };
+    if let Some(Layer::Gre(gre)) = packet.layers.last()
+        && gre.version() == 1
+    {
+        return line.protocol(b"GRE").extend_from_slice(b"Encapsulated PPP");
+    }
     let Some(stop) = packet.stop else {
         let out = line.protocol(version);
         if ip.version() == 6 {
@@ -95,6 +100,7 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
                 Some(Layer::Vxlan(_)) => b"VXLAN",
                 Some(Layer::Geneve(_)) => b"Geneve",
                 Some(Layer::Gre(_)) => b"GRE",
+                Some(Layer::Erspan(_)) => b"ERSPAN",
                 _ => version,
             };
             push_stop(line.protocol(column), stop);
