@@ -287,15 +287,21 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// The innermost DNS message.
+    /// The innermost DNS message; over TCP, the first of the segment.
     pub fn dns(&self) -> Option<&Dns<'a>> {
-        self.find(|layer| {
-            if let Layer::Dns(view) = layer {
-                Some(view)
-            } else {
-                None
-            }
-        })
+        self.dns_messages().next()
+    }
+
+    /// All DNS messages of a segment; over UDP there is one.
+    pub fn dns_messages(&self) -> impl Iterator<Item = &Dns<'a>> {
+        let is_dns = |layer: &&Layer<'_>| matches!(layer, Layer::Dns(_));
+        let count = self.layers.iter().rev().take_while(is_dns).count();
+        self.layers[self.layers.len() - count..]
+            .iter()
+            .filter_map(|layer| match layer {
+                Layer::Dns(view) => Some(view),
+                _ => None,
+            })
     }
 
     /// The innermost HTTP message.

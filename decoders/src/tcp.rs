@@ -229,6 +229,9 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     if dns::is_tcp_port(source) || dns::is_tcp_port(destination) {
         return dns::decode_tcp(cursor);
     }
+    if dns::is_unmistakable_tcp(payload) {
+        return dns::decode_tcp(cursor);
+    }
     Next::Done
 }
 

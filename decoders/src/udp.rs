@@ -91,7 +91,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
     {
         return encap.into();
     }
-    if dns::is_port(source) || dns::is_port(destination) {
+    if dns::is_port(source) || dns::is_port(destination) || dns::is_unmistakable(payload) {
         return dns::decode(cursor);
     }
     Next::Done

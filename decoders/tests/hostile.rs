@@ -77,6 +77,14 @@ fn packets() -> Vec<(LinkType, Vec<u8>, Vec<&'static str>)> {
         ),
         (
             raw,
+            ipv4(
+                6,
+                &tcp(9, b"HTTP/1.1 200 OK\r\nA : b\r\n c\r\n: \r\nd\r\n\r\n"),
+            ),
+            vec!["ipv4", "tcp", "http"],
+        ),
+        (
+            raw,
             ipv4(17, &udp(53, &dns_answer())),
             vec!["ipv4", "udp", "dns"],
         ),
@@ -216,7 +224,11 @@ fn use_up(packet: &Packet<'_>) {
                 ));
             }
             Layer::Dns(dns) => seen(dns.parse()),
-            Layer::Http(http) => seen((http.first_line(), http.headers().count())),
+            Layer::Http(http) => {
+                seen((http.first_line(), http.headers().count(), http.fault()));
+                seen((http.method(), http.target(), http.status()));
+                seen(http.head_is_whole());
+            }
             Layer::Ipv4(ip) => seen((ip.checksum_is_right(), ip.fragment())),
             Layer::Ipv6Extension(header) => seen((header.fragment(), header.routing())),
             _ => {}

@@ -1,4 +1,5 @@
 //! JSON lines: one object a line, schema `netdig/1`. Unknown is absent.
+mod http;
 mod objects;
 
 use std::io;
@@ -80,6 +81,7 @@ impl JsonWriter {
             }),
             icmp: icmp(view.packet),
             dns: dns(view.packet),
+            http: http::object(view.packet),
             stop: view.packet.stop.map(|stop| Stop {
                 layer: stop.layer,
                 offset: stop.offset,

@@ -216,6 +216,17 @@ fn write_http(line: Line<'_, '_, '_>, http: &decoders::http::Http<'_>) {
         push_escaped(out, value[..end].trim_ascii());
         out.push(b')');
     }
+    // Not tshark's, but why a proxy may refuse the message.
+    if let Some((line, fault)) = http
+        .header_lines()
+        .find_map(|line| Some((line, line.fault?)))
+    {
+        out.extend_from_slice(b" [Illegal header at byte ");
+        push_decimal(out, line.offset as u64);
+        out.extend_from_slice(b": ");
+        push_escaped(out, fault.to_string().as_bytes());
+        out.push(b']');
+    }
 }
 
 fn push_ports(out: &mut Vec<u8>, source: u16, destination: u16) {

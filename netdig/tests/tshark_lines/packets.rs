@@ -154,8 +154,10 @@ pub fn flows() -> Vec<Vec<u8>> {
 }
 
 pub fn http() -> Vec<Vec<u8>> {
-    let requests: [&[u8]; 2] = [
+    let requests: [&[u8]; 4] = [
         b"GET / HTTP/1.1\r\nHost: myapp.org\r\n\r\n",
+        b"PROPFIND /dav HTTP/1.1\r\nHost: myapp.org\r\n\r\n",
+        b"TRACE / HTTP/1.1\r\nHost: myapp.org\r\n\r\n",
         b"HEAD /x?y=z HTTP/1.0\r\nHost: myapp.org\r\n\r\n",
     ];
     let answers: [&[u8]; 4] = [

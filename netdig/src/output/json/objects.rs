@@ -36,6 +36,8 @@ pub(super) struct Packet<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dns: Option<Dns>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) http: Option<super::http::Http>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop: Option<Stop>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) joined: Option<u64>,
