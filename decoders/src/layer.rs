@@ -1,6 +1,7 @@
 //! What a packet is made of.
 
 use crate::arp::Arp;
+use crate::dhcp::{Dhcp, Dhcpv6};
 use crate::dns::Dns;
 use crate::ethernet::Ethernet;
 use crate::flannel_udp::FlannelUdp;
@@ -15,6 +16,7 @@ use crate::ipv6::{Ipv6, Ipv6Extension};
 use crate::linux_sll::{LinuxSll, LinuxSll2};
 use crate::loopback::Loopback;
 use crate::tcp::Tcp;
+use crate::tls::Tls;
 use crate::udp::Udp;
 use crate::vlan::Vlan;
 use crate::vxlan::Vxlan;
@@ -55,6 +57,9 @@ pub enum Layer<'a> {
     Geneve(Geneve<'a>),
     Dns(Dns<'a>),
     Http(Http<'a>),
+    Tls(Tls<'a>),
+    Dhcpv6(Dhcpv6<'a>),
+    Dhcp(Dhcp<'a>),
 }
 
 /// Applies one expression to the view in each kind of layer.
@@ -81,6 +86,9 @@ macro_rules! each {
             Layer::Geneve($view) => $result,
             Layer::Dns($view) => $result,
             Layer::Http($view) => $result,
+            Layer::Tls($view) => $result,
+            Layer::Dhcpv6($view) => $result,
+            Layer::Dhcp($view) => $result,
         }
     };
 }
@@ -109,6 +117,9 @@ impl Layer<'_> {
             Layer::Geneve(_) => "geneve",
             Layer::Dns(_) => "dns",
             Layer::Http(_) => "http",
+            Layer::Tls(_) => "tls",
+            Layer::Dhcpv6(_) => "dhcpv6",
+            Layer::Dhcp(_) => "dhcp",
         }
     }
 

@@ -29,6 +29,8 @@ mod packet;
 mod stop;
 
 pub mod arp;
+pub mod checksum;
+pub mod dhcp;
 pub mod dns;
 pub mod ethernet;
 pub mod flannel_udp;
@@ -44,6 +46,7 @@ pub mod ipv6;
 pub mod linux_sll;
 pub mod loopback;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
 pub mod vlan;
 pub mod vxlan;

@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 use core::net::IpAddr;
 
 use crate::arp::Arp;
+use crate::dhcp::{Dhcp, Dhcpv6};
 use crate::dns::Dns;
 use crate::http::Http;
 use crate::icmp::Icmp;
@@ -13,6 +14,7 @@ use crate::ipv6::{Ipv6, Ipv6Extension};
 use crate::layer::Layer;
 use crate::stop::Stop;
 use crate::tcp::Tcp;
+use crate::tls::Tls;
 use crate::udp::Udp;
 
 /// Tunnels within tunnels that are followed; one more is a [`Reason::TooDeep`].
@@ -308,6 +310,39 @@ impl<'a> Packet<'a> {
     pub fn http(&self) -> Option<&Http<'a>> {
         self.find(|layer| {
             if let Layer::Http(view) = layer {
+                Some(view)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The innermost records of TLS.
+    pub fn tls(&self) -> Option<&Tls<'a>> {
+        self.find(|layer| {
+            if let Layer::Tls(view) = layer {
+                Some(view)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The innermost DHCP message.
+    pub fn dhcp(&self) -> Option<&Dhcp<'a>> {
+        self.find(|layer| {
+            if let Layer::Dhcp(view) = layer {
+                Some(view)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The innermost DHCPv6 message.
+    pub fn dhcpv6(&self) -> Option<&Dhcpv6<'a>> {
+        self.find(|layer| {
+            if let Layer::Dhcpv6(view) = layer {
                 Some(view)
             } else {
                 None

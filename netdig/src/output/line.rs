@@ -3,11 +3,13 @@
 //! tshark adds from other packets (`[TCP Retransmission]`, `(reply in 7)`) is
 //! not there. Untrusted bytes are escaped.
 
+mod dhcp;
 mod dns;
 mod icmp;
 mod network;
 mod tcp;
 pub mod text;
+mod tls;
 
 use super::hexdump::mask;
 use crate::evidence::flow::Relative;
@@ -136,6 +138,9 @@ fn write_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>, relative: Option<&Relative>) {
         Some(Layer::Icmpv6(icmp)) => icmp::write_v6(line, icmp, ip.ttl()),
         Some(Layer::Dns(dns)) => dns::write(line, dns),
         Some(Layer::Http(http)) => write_http(line, http),
+        Some(Layer::Tls(tls)) => tls::write(line, tls),
+        Some(Layer::Dhcp(message)) => dhcp::write_v4(line, message),
+        Some(Layer::Dhcpv6(message)) => dhcp::write_v6(line, message),
         _ => network::write_bare_ip(line, ip),
     }
 }

@@ -10,7 +10,7 @@ pub type Facts = BTreeMap<&'static str, String>;
 /// Layers that both programs know, in netdig's words; tshark's others (what
 /// netdig does not decode, and what tshark does not show as a protocol) are not
 /// compared.
-const LAYERS: [(&str, &str); 21] = [
+const LAYERS: [(&str, &str); 24] = [
     ("eth", "eth"),
     ("vlan", "vlan"),
     ("ieee8021ad", "vlan"),
@@ -32,6 +32,9 @@ const LAYERS: [(&str, &str); 21] = [
     ("vxlan", "vxlan"),
     ("geneve", "geneve"),
     ("http", "http"),
+    ("tls", "tls"),
+    ("dhcp", "dhcp"),
+    ("dhcpv6", "dhcpv6"),
 ];
 
 const FLAGS: [(u16, &str); 9] = [
@@ -49,7 +52,7 @@ const FLAGS: [(u16, &str); 9] = [
 /// From one of netdig's `packet` objects.
 pub fn ours(packet: &Value) -> Facts {
     let mut facts = Facts::new();
-    let plain: [(&'static str, &str); 44] = [
+    let plain: [(&'static str, &str); 55] = [
         ("n", "/n"),
         ("len", "/len"),
         ("caplen", "/caplen"),
@@ -92,6 +95,17 @@ pub fn ours(packet: &Value) -> Facts {
         ("dns.id", "/dns/id"),
         ("dns.qr", "/dns/qr"),
         ("dns.rcode", "/dns/rcode"),
+        ("edns.udp_size", "/dns/edns/udp_size"),
+        ("http.method", "/http/method"),
+        ("http.status", "/http/status"),
+        ("tls.server_name", "/tls/client_hello/server_name"),
+        ("tls.alert.level", "/tls/alert/level"),
+        ("tls.alert.description", "/tls/alert/description"),
+        ("dhcp.type", "/dhcp/type"),
+        ("dhcp.yours", "/dhcp/yours"),
+        ("dhcp.requested", "/dhcp/requested"),
+        ("dhcp.server", "/dhcp/server"),
+        ("dhcp.hostname", "/dhcp/hostname"),
         ("outer.src", "/outer/src"),
         ("outer.dst", "/outer/dst"),
     ];
@@ -106,7 +120,10 @@ pub fn ours(packet: &Value) -> Facts {
     let markers = ["flannel-udp", "ipip", "6in4", "4in6", "6in6"];
     let layers = strings(&packet["layers"]);
     let layers = layers.filter(|name| !markers.contains(name));
-    facts.insert("layers", layers.collect::<Vec<_>>().join(":"));
+    let mut layers: Vec<_> = layers.collect();
+    // tshark names the messages of one segment once.
+    layers.dedup_by(|a, b| (*a, *b) == ("dns", "dns"));
+    facts.insert("layers", layers.join(":"));
     if let Some(flags) = packet.pointer("/tcp/flags") {
         facts.insert("tcp.flags", strings(flags).collect::<Vec<_>>().join(","));
     }
@@ -285,7 +302,38 @@ fn innermost(facts: &mut Facts, layers: &[Node]) {
                 );
                 quoted(facts, layer);
             }
-            "dns" | "mdns" | "llmnr" => dns(facts, layer),
+            // Of several in one segment, the first.
+            "dns" | "mdns" | "llmnr" if !facts.contains_key("dns.id") => dns(facts, layer),
+            "http" => {
+                let method = layer.get("http.request.method").map(str::to_owned);
+                put(facts, "http.method", method);
+                numbers(facts, layer, &[("http.status", "http.response.code")]);
+            }
+            "dhcp" => {
+                numbers(facts, layer, &[("dhcp.type", "dhcp.option.dhcp")]);
+                for (fact, field) in [
+                    ("dhcp.yours", "dhcp.ip.your"),
+                    ("dhcp.requested", "dhcp.option.requested_ip_address"),
+                    ("dhcp.server", "dhcp.option.dhcp_server_id"),
+                    ("dhcp.hostname", "dhcp.option.hostname"),
+                ] {
+                    let value = layer.get(field).filter(|value| *value != "0.0.0.0");
+                    put(facts, fact, value.map(str::to_owned));
+                }
+            }
+            "dhcpv6" => numbers(facts, layer, &[("dhcp.type", "dhcpv6.msgtype")]),
+            "tls" => {
+                let name = layer.get("tls.handshake.extensions_server_name");
+                put(facts, "tls.server_name", name.map(str::to_owned));
+                numbers(
+                    facts,
+                    layer,
+                    &[
+                        ("tls.alert.level", "tls.alert_message.level"),
+                        ("tls.alert.description", "tls.alert_message.desc"),
+                    ],
+                );
+            }
             _ => {}
         }
     }
@@ -467,6 +515,7 @@ fn dns(facts: &mut Facts, dns: &Node) {
             .map(record)
             .collect::<String>()
     };
+    numbers(facts, dns, &[("edns.udp_size", "dns.rr.udp_payload_size")]);
     facts.insert(
         "dns.queries",
         records("Queries", "dns.qry.name", "dns.qry.type"),
@@ -529,7 +578,15 @@ fn record_data(kind: u64, node: &Node) -> String {
         1 => &["dns.a"],
         2 => &["dns.ns"],
         5 => &["dns.cname"],
-        6 => &["dns.soa.mname"],
+        6 => &[
+            "dns.soa.mname",
+            "dns.soa.rname",
+            "dns.soa.serial_number",
+            "dns.soa.refresh_interval",
+            "dns.soa.retry_interval",
+            "dns.soa.expire_limit",
+            "dns.soa.minimum_ttl",
+        ],
         12 => &["dns.ptr.domain_name"],
         15 => &["dns.mx.preference", "dns.mx.mail_exchange"],
         16 => &["dns.txt"],
