@@ -8,6 +8,7 @@ use crate::flannel_udp::FlannelUdp;
 use crate::geneve::Geneve;
 use crate::gre::Gre;
 use crate::http::Http;
+use crate::http2::Http2;
 use crate::icmp::Icmp;
 use crate::icmpv6::Icmpv6;
 use crate::ip_in_ip::IpInIp;
@@ -57,6 +58,7 @@ pub enum Layer<'a> {
     Geneve(Geneve<'a>),
     Dns(Dns<'a>),
     Http(Http<'a>),
+    Http2(Http2<'a>),
     Tls(Tls<'a>),
     Dhcpv6(Dhcpv6<'a>),
     Dhcp(Dhcp<'a>),
@@ -86,6 +88,7 @@ macro_rules! each {
             Layer::Geneve($view) => $result,
             Layer::Dns($view) => $result,
             Layer::Http($view) => $result,
+            Layer::Http2($view) => $result,
             Layer::Tls($view) => $result,
             Layer::Dhcpv6($view) => $result,
             Layer::Dhcp($view) => $result,
@@ -117,6 +120,7 @@ impl Layer<'_> {
             Layer::Geneve(_) => "geneve",
             Layer::Dns(_) => "dns",
             Layer::Http(_) => "http",
+            Layer::Http2(_) => "http2",
             Layer::Tls(_) => "tls",
             Layer::Dhcpv6(_) => "dhcpv6",
             Layer::Dhcp(_) => "dhcp",

@@ -7,6 +7,7 @@ use crate::arp::Arp;
 use crate::dhcp::{Dhcp, Dhcpv6};
 use crate::dns::Dns;
 use crate::http::Http;
+use crate::http2::Http2;
 use crate::icmp::Icmp;
 use crate::icmpv6::Icmpv6;
 use crate::ipv4::Ipv4;
@@ -310,6 +311,17 @@ impl<'a> Packet<'a> {
     pub fn http(&self) -> Option<&Http<'a>> {
         self.find(|layer| {
             if let Layer::Http(view) = layer {
+                Some(view)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The innermost beginning of an HTTP/2 connection.
+    pub fn http2(&self) -> Option<&Http2<'a>> {
+        self.find(|layer| {
+            if let Layer::Http2(view) = layer {
                 Some(view)
             } else {
                 None

@@ -133,6 +133,17 @@ fn packets() -> Vec<(LinkType, Vec<u8>, Vec<&'static str>)> {
         ),
         (
             raw,
+            ipv4(
+                6,
+                &tcp(
+                    2379,
+                    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+                ),
+            ),
+            vec!["ipv4", "tcp", "http2"],
+        ),
+        (
+            raw,
             ipv4(17, &udp(53, &dns_answer())),
             vec!["ipv4", "udp", "dns"],
         ),
@@ -288,6 +299,7 @@ fn use_up(packet: &Packet<'_>) {
                     dhcp.options().count(),
                 ));
             }
+            Layer::Http2(http) => seen(http.frames().count()),
             Layer::Tls(tls) => {
                 seen((
                     tls.client_hello().map(|hello| hello.alpn().count()),
@@ -309,6 +321,7 @@ fn use_up(packet: &Packet<'_>) {
         packet.innermost_layers().len(),
     ));
     seen(decoders::checksum::verify(packet).count());
+    seen(decoders::etcd::seen(packet));
     seen(packet.stop.map(|stop| stop.to_string()));
 }
 

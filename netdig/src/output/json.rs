@@ -1,5 +1,6 @@
 //! JSON lines: one object a line, schema `netdig/1`. Unknown is absent.
 mod dhcp;
+mod etcd;
 mod http;
 mod objects;
 mod tls;
@@ -86,6 +87,7 @@ impl JsonWriter {
             http: http::object(view.packet),
             tls: tls::object(view.packet),
             dhcp: dhcp::object(view.packet),
+            etcd: etcd::object(view.packet),
             stop: view.packet.stop.map(|stop| Stop {
                 layer: stop.layer,
                 offset: stop.offset,

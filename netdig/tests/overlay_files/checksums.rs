@@ -36,18 +36,22 @@ fn compare(scratch: &Scratch, set: &Set, form: &str) -> bool {
         return false;
     };
     assert_eq!(theirs.len(), set.frames.len(), "{}", set.name);
+    let mut different = Vec::new();
     for (at, (frame, theirs)) in set.frames.iter().zip(&theirs).enumerate() {
         let ours = ours(&decoded(set.link, frame));
         for ((ours, theirs), (layer, _)) in ours.iter().zip(theirs).zip(PROTOCOLS) {
-            // tshark goes on into what an error quotes.
-            assert!(
-                theirs.starts_with(&ours[..]),
-                "{} frame {} {layer}, {form}: netdig {ours:?}, tshark {theirs:?}",
-                set.name,
-                at + 1
-            );
+            // tshark goes on into what an error quotes, and has no absent one
+            // over IPv6, where tunnels may leave it out.
+            let agree = |(ours, theirs): (&u8, &u8)| ours == theirs || (*ours, *theirs) == (3, 4);
+            if ours.len() > theirs.len() || !ours.iter().zip(theirs).all(agree) {
+                different.push(format!(
+                    "{} {layer}: netdig {ours:?}, tshark {theirs:?}",
+                    at + 1
+                ));
+            }
         }
     }
+    assert!(different.is_empty(), "{}, {form}: {different:#?}", set.name);
     true
 }
 
@@ -81,6 +85,7 @@ fn ours(packet: &Packet<'_>) -> Vec<Vec<u8>> {
     let of = |name| {
         let sums = verify(packet).filter(|sum| sum.layer == name);
         sums.map(|sum| match sum.verdict {
+            Verdict::Wrong { found: 0, .. } if name == "udp" => 4,
             Verdict::Wrong { .. } | Verdict::Offloaded => 0,
             Verdict::Right => 1,
             Verdict::Unknown => 2,

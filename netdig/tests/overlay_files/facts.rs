@@ -10,7 +10,7 @@ pub type Facts = BTreeMap<&'static str, String>;
 /// Layers that both programs know, in netdig's words; tshark's others (what
 /// netdig does not decode, and what tshark does not show as a protocol) are not
 /// compared.
-const LAYERS: [(&str, &str); 24] = [
+const LAYERS: [(&str, &str); 25] = [
     ("eth", "eth"),
     ("vlan", "vlan"),
     ("ieee8021ad", "vlan"),
@@ -32,6 +32,7 @@ const LAYERS: [(&str, &str); 24] = [
     ("vxlan", "vxlan"),
     ("geneve", "geneve"),
     ("http", "http"),
+    ("http2", "http2"),
     ("tls", "tls"),
     ("dhcp", "dhcp"),
     ("dhcpv6", "dhcpv6"),

@@ -180,7 +180,10 @@ pub fn http() -> Vec<Vec<u8>> {
         .into_iter()
         .enumerate()
         .map(|(at, text)| segment(9 + at, text).back());
-    forth.chain(back).collect()
+    let preface =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x04\x08\0\0\0\0\0\0\0\x04\0";
+    let preface = segment(20, preface).forth();
+    forth.chain(back).chain([preface]).collect()
 }
 
 pub fn names() -> Vec<Vec<u8>> {

@@ -42,6 +42,8 @@ pub(super) struct Packet<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dhcp: Option<super::dhcp::Dhcp>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) etcd: Option<super::etcd::Etcd>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop: Option<Stop>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) joined: Option<u64>,
