@@ -1,13 +1,17 @@
 //! DNS: RFC 1035; multicast DNS: RFC 6762. The view checks the shape; names and
 //! records are parsed by hickory-proto when asked for.
 
+mod data;
+mod edns;
 mod kind;
+
+pub use edns::{Edns, EdnsOption};
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 use hickory_proto::op::Query;
-use hickory_proto::rr::rdata::svcb::SVCB;
-use hickory_proto::rr::{Name, RData, Record as ProtoRecord, RecordType};
+use hickory_proto::rr::{Name, Record as ProtoRecord, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 const HEADER_LEN: usize = 12;
@@ -31,6 +35,8 @@ pub struct Message {
     pub answers: Vec<Record>,
     pub authorities: Vec<Record>,
     pub additionals: Vec<Record>,
+    /// What the OPT record among the additionals says, where there is one.
+    pub edns: Option<Edns>,
     /// Whether all of it could be parsed: not so where the message was cut or
     /// is malformed.
     pub complete: bool,
@@ -140,6 +146,7 @@ impl<'a> Dns<'a> {
             answers: Vec::new(),
             authorities: Vec::new(),
             additionals: Vec::new(),
+            edns: None,
             complete: false,
         };
         message.complete = self.parse_into(&mut message).is_some();
@@ -161,7 +168,9 @@ impl<'a> Dns<'a> {
         ];
         for (count, section) in sections {
             for _ in 0..count {
-                section.push(record(&ProtoRecord::read(&mut decoder).ok()?));
+                let parsed = ProtoRecord::read(&mut decoder).ok()?;
+                message.edns = message.edns.take().or_else(|| edns::edns(&parsed));
+                section.push(record(&parsed));
             }
         }
         Some(())
@@ -187,7 +196,7 @@ fn record(record: &ProtoRecord) -> Record {
         name: name_bytes(&record.name),
         kind: kind::name(record.record_type()),
         ttl: record.ttl,
-        data: record_data(&record.data),
+        data: data::record_data(&record.data),
         cache_flush: !is_opt && u16::from(record.dns_class) & 0x8000 != 0,
     }
 }
@@ -206,50 +215,16 @@ fn name_bytes(name: &Name) -> Vec<u8> {
     bytes
 }
 
-/// Words before a name, then the name.
-fn before_name(words: &[u16], name: &Name) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for word in words {
-        bytes.extend_from_slice(word.to_string().as_bytes());
-        bytes.push(b' ');
-    }
-    bytes.extend_from_slice(&name_bytes(name));
-    bytes
-}
-
-fn record_data(data: &RData) -> Vec<u8> {
-    match data {
-        RData::A(address) => address.to_string().into_bytes(),
-        RData::AAAA(address) => address.to_string().into_bytes(),
-        RData::CNAME(name) => name_bytes(&name.0),
-        RData::NS(name) => name_bytes(&name.0),
-        RData::PTR(name) => name_bytes(&name.0),
-        RData::ANAME(name) => name_bytes(&name.0),
-        RData::MX(mx) => before_name(&[mx.preference], &mx.exchange),
-        RData::SRV(srv) => before_name(&[srv.priority, srv.weight, srv.port], &srv.target),
-        RData::SOA(soa) => name_bytes(&soa.mname),
-        RData::TXT(txt) => txt.txt_data.join(&b' '),
-        RData::HINFO(hinfo) => [&*hinfo.cpu, &*hinfo.os].join(&b' '),
-        RData::HTTPS(https) => service(&https.0),
-        RData::SVCB(svcb) => service(svcb),
-        RData::OPT(_) | RData::NULL(_) | RData::Update0(_) => Vec::new(),
-        other => other.to_string().into_bytes(),
-    }
-}
-
-fn service(svcb: &SVCB) -> Vec<u8> {
-    before_name(&[svcb.svc_priority], &svcb.target_name)
-}
-
 /// DNS, multicast DNS, link-local multicast name resolution (RFC 4795).
 #[inline]
 pub(crate) fn is_port(port: u16) -> bool {
     matches!(port, 53 | 5353 | 5355)
 }
 
+/// Multicast DNS knows no TCP.
 #[inline]
 pub(crate) fn is_tcp_port(port: u16) -> bool {
-    port == 53
+    matches!(port, 53 | 5355)
 }
 
 /// Whether these bytes, of a message of `length`, can be DNS: a known opcode,
@@ -295,13 +270,160 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     cursor.push(Layer::Dns(Dns { message, span }), HEADER_LEN, Next::Done)
 }
 
-/// A message that fills its segment; one that spans several is left alone.
-pub(crate) fn decode_tcp(cursor: &mut Cursor<'_, '_>) -> Next {
-    match cursor.rest().first_chunk::<2>() {
-        Some(&length) if usize::from(u16::from_be_bytes(length)) + 2 == cursor.wire_len() => {
-            cursor.skip(2);
-            decode(cursor)
+/// Whether the bytes can be nothing but a whole message: one question of class
+/// IN and a known type, no bit where none should be, and records that end where
+/// the message does.
+#[inline]
+pub(crate) fn is_unmistakable(message: &[u8]) -> bool {
+    match message.first_chunk::<HEADER_LEN>() {
+        // Opcode 0, the reserved bit unset, one question.
+        Some([_, _, flags, more, 0, 1, ..]) if flags & 0x78 == 0 && more & 0x40 == 0 => {
+            ends_where_it_should(message).is_some()
         }
-        _ => Next::Done,
+        _ => false,
+    }
+}
+
+#[cold]
+fn ends_where_it_should(message: &[u8]) -> Option<()> {
+    let word = |at: usize| {
+        Some(u16::from_be_bytes([
+            *message.get(at)?,
+            *message.get(at + 1)?,
+        ]))
+    };
+    let mut at = after_name(message, HEADER_LEN)?;
+    let known = matches!(word(at)?, 1..=65 | 99 | 249..=258);
+    if !known || word(at + 2)? != 1 {
+        return None;
+    }
+    at += 4;
+    let records = usize::from(word(6)?) + usize::from(word(8)?) + usize::from(word(10)?);
+    for _ in 0..records {
+        at = after_name(message, at)?;
+        at += 10 + usize::from(word(at + 8)?);
+        if at > message.len() {
+            return None;
+        }
+    }
+    (at == message.len()).then_some(())
+}
+
+/// Where a name of printable labels ends.
+fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let len = usize::from(*message.get(at)?);
+        match len {
+            0 => return Some(at + 1),
+            1..64 => {
+                let label = message.get(at + 1..at + 1 + len)?;
+                if !label.iter().all(u8::is_ascii_graphic) {
+                    return None;
+                }
+                at += 1 + len;
+            }
+            0xc0.. => return message.get(at + 1).map(|_| at + 2),
+            _ => return None,
+        }
+    }
+}
+
+/// Over TCP, whether the segment is one message that can be nothing else.
+#[inline]
+pub(crate) fn is_unmistakable_tcp(payload: &[u8]) -> bool {
+    match payload.first_chunk::<2>() {
+        Some(&length) if usize::from(u16::from_be_bytes(length)) + 2 == payload.len() => {
+            is_unmistakable(&payload[2..])
+        }
+        _ => false,
+    }
+}
+
+/// The messages of a segment, each behind its length (RFC 1035, section 4.2.2).
+/// The last may go on in later segments.
+pub(crate) fn decode_tcp(cursor: &mut Cursor<'_, '_>) -> Next {
+    let mut is_first = true;
+    while cursor.wire_len() > 0 {
+        let Some(&length) = cursor.rest().first_chunk::<2>() else {
+            return end(cursor, is_first, 2);
+        };
+        let declared = usize::from(u16::from_be_bytes(length));
+        let available = cursor.wire_len() - 2;
+        let bytes = &cursor.rest()[2..];
+        let message = &bytes[..bytes.len().min(declared)];
+        if message.len() < HEADER_LEN.min(declared) {
+            return end(cursor, is_first, 2 + HEADER_LEN);
+        }
+        if !fits(message, declared) {
+            return match is_first {
+                true => Next::Done,
+                false => cursor.stop("dns", Reason::Malformed("what follows is no DNS message")),
+            };
+        }
+        cursor.skip(2);
+        let goes_on = declared > available;
+        // Where the capture was cut, that is the first to be told.
+        if goes_on && bytes.len() == available {
+            let missing = declared - available;
+            cursor.stop("dns", Reason::Segmented { missing });
+        }
+        let mut span = cursor.span();
+        span.end = span.start + declared.min(available) as u32;
+        let len = declared.min(available);
+        if let Next::Done = cursor.push(Layer::Dns(Dns { message, span }), len, Next::Tcp) {
+            return Next::Done;
+        }
+        is_first = false;
+    }
+    Next::Done
+}
+
+/// The segment or the capture ends before a message's header does.
+#[cold]
+fn end(cursor: &mut Cursor<'_, '_>, is_first: bool, needed: usize) -> Next {
+    let available = cursor.wire_len();
+    match is_first {
+        true => Next::Done,
+        false if cursor.rest().len() < available => {
+            let missing = available - cursor.rest().len();
+            cursor.stop("dns", Reason::Cut { missing })
+        }
+        false => cursor.stop(
+            "dns",
+            Reason::Segmented {
+                missing: needed - available,
+            },
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_messages_are_unmistakable() {
+        let mut query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01".to_vec();
+        query.extend(b"\x03www\x07example\0\0\x1c\0\x01");
+        query.extend(b"\0\0\x29\x10\0\0\0\0\0\0\0");
+        assert!(is_unmistakable(&query));
+        for len in 0..query.len() {
+            assert!(!is_unmistakable(&query[..len]), "{len}");
+        }
+        for (at, byte) in [
+            (2, 0x21),
+            (3, 0x40),
+            (5, 2),
+            (11, 2),
+            (13, 1),
+            (24, 0x99),
+            (28, 3),
+        ] {
+            let mut other = query.clone();
+            other[at] = byte;
+            assert!(!is_unmistakable(&other), "{at}");
+        }
+        query.push(0);
+        assert!(!is_unmistakable(&query));
     }
 }

@@ -1,6 +1,7 @@
 //! What a packet is made of.
 
 use crate::arp::Arp;
+use crate::dhcp::{Dhcp, Dhcpv6};
 use crate::dns::Dns;
 use crate::erspan::Erspan;
 use crate::ethernet::Ethernet;
@@ -11,6 +12,7 @@ use crate::gre::Gre;
 use crate::gtp_u::GtpU;
 use crate::gue::Gue;
 use crate::http::Http;
+use crate::http2::Http2;
 use crate::icmp::Icmp;
 use crate::icmpv6::Icmpv6;
 use crate::ip_in_ip::IpInIp;
@@ -21,6 +23,7 @@ use crate::loopback::Loopback;
 use crate::mpls::Mpls;
 use crate::tcp::Tcp;
 use crate::teredo::Teredo;
+use crate::tls::Tls;
 use crate::udp::Udp;
 use crate::vlan::Vlan;
 use crate::vxlan::Vxlan;
@@ -72,6 +75,10 @@ pub enum Layer<'a> {
     WeaveSleeve(WeaveSleeve<'a>),
     Dns(Dns<'a>),
     Http(Http<'a>),
+    Http2(Http2<'a>),
+    Tls(Tls<'a>),
+    Dhcpv6(Dhcpv6<'a>),
+    Dhcp(Dhcp<'a>),
 }
 
 /// Applies one expression to the view in each kind of layer.
@@ -106,6 +113,10 @@ macro_rules! each {
             Layer::WeaveSleeve($view) => $result,
             Layer::Dns($view) => $result,
             Layer::Http($view) => $result,
+            Layer::Http2($view) => $result,
+            Layer::Tls($view) => $result,
+            Layer::Dhcpv6($view) => $result,
+            Layer::Dhcp($view) => $result,
         }
     };
 }
@@ -142,6 +153,10 @@ impl Layer<'_> {
             Layer::WeaveSleeve(_) => "weave-sleeve",
             Layer::Dns(_) => "dns",
             Layer::Http(_) => "http",
+            Layer::Http2(_) => "http2",
+            Layer::Tls(_) => "tls",
+            Layer::Dhcpv6(_) => "dhcpv6",
+            Layer::Dhcp(_) => "dhcp",
         }
     }
 

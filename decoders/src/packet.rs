@@ -4,10 +4,12 @@ use arrayvec::ArrayVec;
 use core::net::IpAddr;
 
 use crate::arp::Arp;
+use crate::dhcp::{Dhcp, Dhcpv6};
 use crate::dns::Dns;
 use crate::erspan::Erspan;
 use crate::gre::Gre;
 use crate::http::Http;
+use crate::http2::Http2;
 use crate::icmp::Icmp;
 use crate::icmpv6::Icmpv6;
 use crate::ipv4::Ipv4;
@@ -15,6 +17,7 @@ use crate::ipv6::{Ipv6, Ipv6Extension};
 use crate::layer::Layer;
 use crate::stop::Stop;
 use crate::tcp::Tcp;
+use crate::tls::Tls;
 use crate::udp::Udp;
 
 /// Tunnels within tunnels that are followed; one more is a [`Reason::TooDeep`].
@@ -329,10 +332,27 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// The innermost DNS message.
+    /// The innermost DNS message; over TCP, the first of the segment.
     pub fn dns(&self) -> Option<&Dns<'a>> {
+        self.dns_messages().next()
+    }
+
+    /// All DNS messages of a segment; over UDP there is one.
+    pub fn dns_messages(&self) -> impl Iterator<Item = &Dns<'a>> {
+        let is_dns = |layer: &&Layer<'_>| matches!(layer, Layer::Dns(_));
+        let count = self.layers.iter().rev().take_while(is_dns).count();
+        self.layers[self.layers.len() - count..]
+            .iter()
+            .filter_map(|layer| match layer {
+                Layer::Dns(view) => Some(view),
+                _ => None,
+            })
+    }
+
+    /// The innermost HTTP message.
+    pub fn http(&self) -> Option<&Http<'a>> {
         self.find(|layer| {
-            if let Layer::Dns(view) = layer {
+            if let Layer::Http(view) = layer {
                 Some(view)
             } else {
                 None
@@ -340,10 +360,43 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// The innermost HTTP message.
-    pub fn http(&self) -> Option<&Http<'a>> {
+    /// The innermost beginning of an HTTP/2 connection.
+    pub fn http2(&self) -> Option<&Http2<'a>> {
         self.find(|layer| {
-            if let Layer::Http(view) = layer {
+            if let Layer::Http2(view) = layer {
+                Some(view)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The innermost records of TLS.
+    pub fn tls(&self) -> Option<&Tls<'a>> {
+        self.find(|layer| {
+            if let Layer::Tls(view) = layer {
+                Some(view)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The innermost DHCP message.
+    pub fn dhcp(&self) -> Option<&Dhcp<'a>> {
+        self.find(|layer| {
+            if let Layer::Dhcp(view) = layer {
+                Some(view)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The innermost DHCPv6 message.
+    pub fn dhcpv6(&self) -> Option<&Dhcpv6<'a>> {
+        self.find(|layer| {
+            if let Layer::Dhcpv6(view) = layer {
                 Some(view)
             } else {
                 None

@@ -10,6 +10,9 @@ pub enum Reason {
     /// The capture ends before the packet does; `missing` bytes of the
     /// innermost decoded layer were not captured.
     Cut { missing: usize },
+    /// The message goes on in later segments; `missing` of its bytes are not in
+    /// this one.
+    Segmented { missing: usize },
     /// The packet itself ends inside the layer's header.
     TooShort { needed: usize, available: usize },
     /// A length field says more than the layer around it holds.
@@ -44,6 +47,12 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Reason::Cut { missing } => write!(f, "capture was cut, {missing} bytes are missing"),
+            Reason::Segmented { missing } => {
+                write!(
+                    f,
+                    "goes on in the next segment, {missing} bytes are missing"
+                )
+            }
             Reason::TooShort { needed, available } => {
                 write!(f, "needs {needed} bytes and has {available}")
             }

@@ -3,7 +3,7 @@
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
 use crate::stop::Reason;
-use crate::{dns, http};
+use crate::{dns, http, http2, tls};
 use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::{HeaderError, HeaderSliceError};
 
@@ -227,6 +227,15 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
         return http::decode(cursor);
     }
     if dns::is_tcp_port(source) || dns::is_tcp_port(destination) {
+        return dns::decode_tcp(cursor);
+    }
+    if http2::fits(payload) {
+        return http2::decode(cursor);
+    }
+    if tls::fits(payload, cursor.wire_len()) {
+        return tls::decode(cursor);
+    }
+    if dns::is_unmistakable_tcp(payload) {
         return dns::decode_tcp(cursor);
     }
     Next::Done

@@ -1,6 +1,7 @@
 //! UDP: RFC 768.
 
 use crate::cursor::{Cursor, Next};
+use crate::dhcp;
 use crate::dns;
 use crate::encap::{Encap, Ports};
 use crate::layer::{Layer, Span};
@@ -91,8 +92,11 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
     {
         return encap.into();
     }
-    if dns::is_port(source) || dns::is_port(destination) {
+    if dns::is_port(source) || dns::is_port(destination) || dns::is_unmistakable(payload) {
         return dns::decode(cursor);
+    }
+    if dhcp::is_port(destination) || dhcp::is_port(source) {
+        return dhcp::decode(cursor, destination.min(source));
     }
     Next::Done
 }

@@ -85,6 +85,28 @@ fn ports() -> Ports {
     ports
 }
 
+fn over_tcp(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u16).to_be_bytes(), message].concat()
+}
+
+fn dhcp_discover() -> Vec<u8> {
+    let mut message = vec![0; 236];
+    message[..8].copy_from_slice(&[1, 1, 6, 0, 1, 2, 3, 4]);
+    message.extend([
+        0x63, 0x82, 0x53, 0x63, 53, 1, 1, 0, 50, 4, 10, 0, 0, 9, 12, 1, b'h', 255,
+    ]);
+    message
+}
+
+/// TLS 1.2, for the server `a.b`, speaking `h2`.
+fn client_hello() -> Vec<u8> {
+    let mut message = vec![22, 3, 1, 0, 68, 1, 0, 0, 64, 3, 3];
+    message.extend([7; 32]);
+    message.extend([0, 0, 2, 0xc0, 0x2f, 1, 0, 0, 21]);
+    message.extend(b"\0\0\0\x08\0\x06\0\0\x03a.b\0\x10\0\x05\0\x03\x02h2");
+    message
+}
+
 /// One of each kind, with what it is.
 fn packets() -> Vec<(LinkType, Vec<u8>, Vec<&'static str>)> {
     let plain = ipv4(6, &tcp(81, b"payload"));
@@ -98,6 +120,51 @@ fn packets() -> Vec<(LinkType, Vec<u8>, Vec<&'static str>)> {
             raw,
             ipv4(6, &tcp(80, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")),
             vec!["ipv4", "tcp", "http"],
+        ),
+        (
+            raw,
+            ipv4(
+                6,
+                &tcp(9, b"HTTP/1.1 200 OK\r\nA : b\r\n c\r\n: \r\nd\r\n\r\n"),
+            ),
+            vec!["ipv4", "tcp", "http"],
+        ),
+        (
+            raw,
+            ipv4(6, &tcp(443, &client_hello())),
+            vec!["ipv4", "tcp", "tls"],
+        ),
+        (
+            raw,
+            ipv4(
+                6,
+                &tcp(
+                    53,
+                    &[over_tcp(&dns_answer()), over_tcp(&dns_answer())].concat(),
+                ),
+            ),
+            vec!["ipv4", "tcp", "dns", "dns"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(67, &dhcp_discover())),
+            vec!["ipv4", "udp", "dhcp"],
+        ),
+        (
+            raw,
+            ipv6(17, &udp(547, &[1, 0, 0, 1, 0, 8, 0, 2, 0, 0])),
+            vec!["ipv6", "udp", "dhcpv6"],
+        ),
+        (
+            raw,
+            ipv4(
+                6,
+                &tcp(
+                    2379,
+                    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+                ),
+            ),
+            vec!["ipv4", "tcp", "http2"],
         ),
         (
             raw,
@@ -412,7 +479,30 @@ fn use_up(packet: &Packet<'_>) {
                 ));
             }
             Layer::Dns(dns) => seen(dns.parse()),
-            Layer::Http(http) => seen((http.first_line(), http.headers().count())),
+            Layer::Http(http) => {
+                seen((http.first_line(), http.headers().count(), http.fault()));
+                seen((http.method(), http.target(), http.status()));
+                seen(http.head_is_whole());
+            }
+            Layer::Dhcp(dhcp) => {
+                seen((dhcp.message_name(), dhcp.server(), dhcp.host_name()));
+                seen((dhcp.client_hardware(), dhcp.options().count()));
+            }
+            Layer::Dhcpv6(dhcp) => {
+                seen((
+                    dhcp.message_name(),
+                    dhcp.transaction_id(),
+                    dhcp.options().count(),
+                ));
+            }
+            Layer::Http2(http) => seen(http.frames().count()),
+            Layer::Tls(tls) => {
+                seen((
+                    tls.client_hello().map(|hello| hello.alpn().count()),
+                    tls.alert(),
+                ));
+                seen((tls.server_hello(), tls.records().count()));
+            }
             Layer::Ipv4(ip) => seen((ip.checksum_is_right(), ip.fragment())),
             Layer::Ipv6Extension(header) => seen((header.fragment(), header.routing())),
             _ => {}
@@ -426,6 +516,8 @@ fn use_up(packet: &Packet<'_>) {
         packet.encapsulations().count(),
         packet.innermost_layers().len(),
     ));
+    seen(decoders::checksum::verify(packet).count());
+    seen(decoders::etcd::seen(packet));
     seen(packet.stop.map(|stop| stop.to_string()));
 }
 
@@ -620,4 +712,52 @@ fn hostile_names_stay_as_they_came() {
     let data = ipv4(17, &udp(53, &message));
     let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
     assert!(!packet.dns().unwrap().parse().complete);
+}
+
+#[test]
+fn a_hello_says_who_is_wanted() {
+    let data = ipv4(6, &tcp(443, &client_hello()));
+    let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+    let hello = packet.tls().unwrap().client_hello().unwrap();
+    assert_eq!(
+        (hello.version, hello.server_name),
+        (0x0303, Some(&b"a.b"[..]))
+    );
+    assert_eq!(hello.alpn().collect::<Vec<_>>(), [b"h2"]);
+}
+
+#[test]
+fn a_message_that_goes_on_in_the_next_segment_is_told() {
+    let message = over_tcp(&dns_answer());
+    for (port, whole) in [(53, &message), (443, &client_hello())] {
+        let data = ipv4(6, &tcp(port, &whole[..whole.len() - 3]));
+        let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+        assert_eq!(
+            packet.stop.unwrap().reason,
+            Reason::Segmented { missing: 3 }
+        );
+        use_up(&packet);
+    }
+    let data = ipv4(6, &tcp(53, &[&message[..], &message[..5]].concat()));
+    let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+    assert_eq!(packet.dns_messages().count(), 1);
+    let stop = packet.stop.unwrap();
+    assert_eq!(
+        (stop.layer, stop.reason),
+        ("dns", Reason::Segmented { missing: 9 })
+    );
+}
+
+#[test]
+fn a_discover_says_what_it_wants() {
+    let data = ipv4(17, &udp(67, &dhcp_discover()));
+    let packet = decode(LinkType::RawIp, &data, data.len(), &Ports::default());
+    let dhcp = packet.dhcp().unwrap();
+    assert_eq!(
+        (dhcp.message_name(), dhcp.transaction_id(), dhcp.host_name()),
+        (Some("Discover"), 0x0102_0304, Some(&b"h"[..]))
+    );
+    assert_eq!(dhcp.requested_address(), Some([10, 0, 0, 9].into()));
+    assert_eq!((dhcp.server(), dhcp.your_address()), (None, None));
+    assert_eq!(dhcp.client_hardware(), [0; 6]);
 }

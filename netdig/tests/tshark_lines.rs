@@ -41,6 +41,16 @@ fn dns() {
 }
 
 #[test]
+fn tls() {
+    compare("tls", LinkType::RawIp, &packets::tls());
+}
+
+#[test]
+fn dhcp() {
+    compare("dhcp", LinkType::RawIp, &packets::dhcp_messages());
+}
+
+#[test]
 fn icmp() {
     compare("icmp", LinkType::RawIp, &packets::control_messages());
 }

@@ -1,5 +1,9 @@
 //! JSON lines: one object a line, schema `netdig/1`. Unknown is absent.
+mod dhcp;
+mod etcd;
+mod http;
 mod objects;
+mod tls;
 mod tunnels;
 
 use std::io;
@@ -21,8 +25,8 @@ use crate::{
 };
 
 use objects::{
-    Answer, Container, Dns, Encap, Endpoints, Fd, Findings, Fragment, Icmp, Ip, LossObject, LostBy,
-    Name, Packet, Process, QuotedPacket, Stop, SummaryObject, Tcp, Udp, Window,
+    Answer, Container, Dns, Edns, EdnsOption, Encap, Endpoints, Fd, Findings, Fragment, Icmp, Ip,
+    LossObject, LostBy, Name, Packet, Process, QuotedPacket, Stop, SummaryObject, Tcp, Udp, Window,
 };
 
 /// Version of the objects' form.
@@ -89,6 +93,10 @@ impl JsonWriter {
             gue: tunnels.gue,
             teredo: tunnels.teredo,
             weave_sleeve: tunnels.weave_sleeve,
+            http: http::object(view.packet),
+            tls: tls::object(view.packet),
+            dhcp: dhcp::object(view.packet),
+            etcd: etcd::object(view.packet),
             stop: view.packet.stop.map(|stop| Stop {
                 layer: stop.layer,
                 offset: stop.offset,
@@ -425,10 +433,27 @@ fn icmp(packet: &decoders::Packet<'_>) -> Option<Icmp> {
 }
 
 fn dns(packet: &decoders::Packet<'_>) -> Option<Dns> {
-    let dns = packet.dns()?;
+    let mut messages = packet.dns_messages().map(dns_message);
+    let mut first = messages.next()?;
+    first.more = messages.collect();
+    Some(first)
+}
+
+fn dns_message(dns: &decoders::dns::Dns<'_>) -> Dns {
     let message = dns.parse();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Some(Dns {
+    let records = |records: Vec<decoders::dns::Record>| -> Vec<Answer> {
+        let records = records.into_iter().filter(|record| record.kind != "OPT");
+        records
+            .map(|record| Answer {
+                name: text(record.name),
+                kind: record.kind,
+                data: text(record.data),
+                ttl: record.ttl,
+            })
+            .collect()
+    };
+    Dns {
         id: dns.id(),
         qr: dns.is_response(),
         rcode: dns.rcode(),
@@ -440,16 +465,26 @@ fn dns(packet: &decoders::Packet<'_>) -> Option<Dns> {
                 kind: question.kind,
             })
             .collect(),
-        answers: message
-            .answers
-            .into_iter()
-            .map(|record| Answer {
-                name: text(record.name),
-                kind: record.kind,
-                data: text(record.data),
-            })
-            .collect(),
-    })
+        answers: records(message.answers),
+        authorities: records(message.authorities),
+        additionals: records(message.additionals),
+        edns: message.edns.map(|edns| Edns {
+            udp_size: edns.udp_size,
+            version: edns.version,
+            dnssec_ok: edns.dnssec_ok,
+            rcode: u16::from(edns.rcode_high) << 4 | u16::from(dns.rcode()),
+            options: edns
+                .options
+                .into_iter()
+                .map(|option| EdnsOption {
+                    code: option.code,
+                    name: option.name,
+                    data: option.data,
+                })
+                .collect(),
+        }),
+        more: Vec::new(),
+    }
 }
 
 /// What became of a packet that has, or should have, another side.

@@ -1,13 +1,17 @@
 //! The line of a packet, worded as tshark 4.0 words it: innermost source and
 //! destination, protocol, length of the frame, and what the packet says. What
 //! tshark adds from other packets (`[TCP Retransmission]`, `(reply in 7)`) is
-//! not there. Untrusted bytes are escaped.
+//! not there; what netdig adds stands in brackets at the end (`[etcd v2]`).
+//! Untrusted bytes are escaped.
 
+mod dhcp;
 mod dns;
+mod http2;
 mod icmp;
 mod network;
 mod tcp;
 pub mod text;
+mod tls;
 mod tunnel;
 
 use super::hexdump::mask;
@@ -144,6 +148,10 @@ fn write_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>, relative: Option<&Relative>) {
         Some(Layer::Dns(dns)) => dns::write(line, dns),
         Some(Layer::Http(http)) => write_http(line, http),
         Some(layer) if tunnel::is_named(layer) => tunnel::write(line, layer),
+        Some(Layer::Http2(http)) => http2::write(line, http),
+        Some(Layer::Tls(tls)) => tls::write(line, tls),
+        Some(Layer::Dhcp(message)) => dhcp::write_v4(line, message),
+        Some(Layer::Dhcpv6(message)) => dhcp::write_v6(line, message),
         _ => network::write_bare_ip(line, ip),
     }
 }
@@ -198,6 +206,7 @@ fn push_tunnel_stop(out: &mut Vec<u8>, stop: Option<Stop>) {
 }
 
 fn write_http(line: Line<'_, '_, '_>, http: &decoders::http::Http<'_>) {
+    let packet = line.packet;
     let out = line.protocol(b"HTTP");
     let first = http.first_line();
     match &first[..first.len().min(MAX_HTTP_LINE)] {
@@ -220,10 +229,59 @@ fn write_http(line: Line<'_, '_, '_>, http: &decoders::http::Http<'_>) {
         push_escaped(out, value[..end].trim_ascii());
         out.push(b')');
     }
+    // Not tshark's, but why a proxy may refuse the message.
+    if let Some((line, fault)) = http
+        .header_lines()
+        .find_map(|line| Some((line, line.fault?)))
+    {
+        out.extend_from_slice(b" [Illegal header at byte ");
+        push_decimal(out, line.offset as u64);
+        out.extend_from_slice(b": ");
+        push_escaped(out, fault.to_string().as_bytes());
+        out.push(b']');
+    }
+    http2::push_etcd(out, packet);
 }
 
 fn push_ports(out: &mut Vec<u8>, source: u16, destination: u16) {
     push_decimal(out, u64::from(source));
     out.extend_from_slice(" → ".as_bytes());
     push_decimal(out, u64::from(destination));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use decoders::{LinkType, Ports, decode};
+
+    #[test]
+    fn what_tshark_does_not_tell_of_http() {
+        let line = |port: u16, text: &[u8]| {
+            let mut frame = vec![0x45, 0, 0, 0, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1];
+            frame.extend([10, 0, 0, 2, 0x30, 0x39]);
+            frame.extend(port.to_be_bytes());
+            frame.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
+            frame.extend(text);
+            let packet = decode(LinkType::RawIp, &frame, frame.len(), &Ports::default());
+            let mut line = Vec::new();
+            write_line(&mut line, &packet, None);
+            let line = String::from_utf8(line).unwrap();
+            line.split_once(" HTTP").unwrap().1.to_owned()
+        };
+        assert_eq!(
+            line(80, b"HTTP/1.1 200 OK\r\ntext/plain: Content-type\r\n\r\n"),
+            " 85 HTTP/1.1 200 OK [Illegal header at byte 57: '/' in the name]"
+        );
+        assert_eq!(
+            line(4001, b"GET /v2/keys/skydns HTTP/1.1\r\n\r\n"),
+            " 72 GET /v2/keys/skydns HTTP/1.1 [etcd v2]"
+        );
+        assert_eq!(
+            line(
+                2379,
+                b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
+            ),
+            "2 73 Magic, SETTINGS[0] [etcd v3]"
+        );
+    }
 }

@@ -36,6 +36,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("mpls", "mpls"),
     ("teredo", "teredo"),
     ("http", "http"),
+    ("http2", "http2"),
+    ("tls", "tls"),
+    ("dhcp", "dhcp"),
+    ("dhcpv6", "dhcpv6"),
 ];
 
 const FLAGS: [(u16, &str); 9] = [
@@ -53,7 +57,7 @@ const FLAGS: [(u16, &str); 9] = [
 /// From one of netdig's `packet` objects.
 pub fn ours(packet: &Value) -> Facts {
     let mut facts = Facts::new();
-    let plain: [(&'static str, &str); 52] = [
+    let plain: &[(&'static str, &str)] = &[
         ("n", "/n"),
         ("len", "/len"),
         ("caplen", "/caplen"),
@@ -104,6 +108,17 @@ pub fn ours(packet: &Value) -> Facts {
         ("gtp.seq", "/gtp_u/seq"),
         ("teredo.origin", "/teredo/origin/addr"),
         ("teredo.port", "/teredo/origin/port"),
+        ("edns.udp_size", "/dns/edns/udp_size"),
+        ("http.method", "/http/method"),
+        ("http.status", "/http/status"),
+        ("tls.server_name", "/tls/client_hello/server_name"),
+        ("tls.alert.level", "/tls/alert/level"),
+        ("tls.alert.description", "/tls/alert/description"),
+        ("dhcp.type", "/dhcp/type"),
+        ("dhcp.yours", "/dhcp/yours"),
+        ("dhcp.requested", "/dhcp/requested"),
+        ("dhcp.server", "/dhcp/server"),
+        ("dhcp.hostname", "/dhcp/hostname"),
         ("outer.src", "/outer/src"),
         ("outer.dst", "/outer/dst"),
     ];
@@ -126,7 +141,10 @@ pub fn ours(packet: &Value) -> Facts {
     ];
     let layers = strings(&packet["layers"]);
     let layers = layers.filter(|name| !markers.contains(name));
-    facts.insert("layers", layers.collect::<Vec<_>>().join(":"));
+    let mut layers: Vec<_> = layers.collect();
+    // tshark names the messages of one segment once.
+    layers.dedup_by(|a, b| (*a, *b) == ("dns", "dns"));
+    facts.insert("layers", layers.join(":"));
     if let Some(flags) = packet.pointer("/tcp/flags") {
         facts.insert("tcp.flags", strings(flags).collect::<Vec<_>>().join(","));
     }
@@ -393,7 +411,38 @@ fn innermost(facts: &mut Facts, layers: &[Node]) {
                 );
                 quoted(facts, layer);
             }
-            "dns" | "mdns" | "llmnr" => dns(facts, layer),
+            // Of several in one segment, the first.
+            "dns" | "mdns" | "llmnr" if !facts.contains_key("dns.id") => dns(facts, layer),
+            "http" => {
+                let method = layer.get("http.request.method").map(str::to_owned);
+                put(facts, "http.method", method);
+                numbers(facts, layer, &[("http.status", "http.response.code")]);
+            }
+            "dhcp" => {
+                numbers(facts, layer, &[("dhcp.type", "dhcp.option.dhcp")]);
+                for (fact, field) in [
+                    ("dhcp.yours", "dhcp.ip.your"),
+                    ("dhcp.requested", "dhcp.option.requested_ip_address"),
+                    ("dhcp.server", "dhcp.option.dhcp_server_id"),
+                    ("dhcp.hostname", "dhcp.option.hostname"),
+                ] {
+                    let value = layer.get(field).filter(|value| *value != "0.0.0.0");
+                    put(facts, fact, value.map(str::to_owned));
+                }
+            }
+            "dhcpv6" => numbers(facts, layer, &[("dhcp.type", "dhcpv6.msgtype")]),
+            "tls" => {
+                let name = layer.get("tls.handshake.extensions_server_name");
+                put(facts, "tls.server_name", name.map(str::to_owned));
+                numbers(
+                    facts,
+                    layer,
+                    &[
+                        ("tls.alert.level", "tls.alert_message.level"),
+                        ("tls.alert.description", "tls.alert_message.desc"),
+                    ],
+                );
+            }
             _ => {}
         }
     }
@@ -575,6 +624,7 @@ fn dns(facts: &mut Facts, dns: &Node) {
             .map(record)
             .collect::<String>()
     };
+    numbers(facts, dns, &[("edns.udp_size", "dns.rr.udp_payload_size")]);
     facts.insert(
         "dns.queries",
         records("Queries", "dns.qry.name", "dns.qry.type"),
@@ -637,7 +687,15 @@ fn record_data(kind: u64, node: &Node) -> String {
         1 => &["dns.a"],
         2 => &["dns.ns"],
         5 => &["dns.cname"],
-        6 => &["dns.soa.mname"],
+        6 => &[
+            "dns.soa.mname",
+            "dns.soa.rname",
+            "dns.soa.serial_number",
+            "dns.soa.refresh_interval",
+            "dns.soa.retry_interval",
+            "dns.soa.expire_limit",
+            "dns.soa.minimum_ttl",
+        ],
         12 => &["dns.ptr.domain_name"],
         15 => &["dns.mx.preference", "dns.mx.mail_exchange"],
         16 => &["dns.txt"],

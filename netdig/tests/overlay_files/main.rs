@@ -5,6 +5,7 @@ mod agreement;
 #[allow(dead_code)]
 #[path = "../tshark_lines/build.rs"]
 mod build;
+mod checksums;
 #[allow(dead_code)]
 #[path = "../captures/craft.rs"]
 mod craft;

@@ -302,6 +302,8 @@ pub fn all() -> Vec<Set> {
         set("tcp-odd", RAW, streams::odd()),
         set("dns", RAW, streams::dns_messages()),
         set("dns-over-tcp", RAW, streams::dns_over_tcp()),
+        set("tls", RAW, tls()),
+        set("dhcp", RAW, dhcp_messages()),
     ]
 }
 
@@ -579,6 +581,52 @@ fn icmpv6_messages() -> Vec<Vec<u8>> {
     packets.push(icmpv6(143, 0, &cat(&[&[0, 0, 0, 1, 4, 0, 0, 0], &target])));
     packets.push(icmpv6(128, 0, &[0x12, 0x34, 0, 1]));
     packets
+}
+
+fn dhcp_messages() -> Vec<Vec<u8>> {
+    let asked = |options: &[u8]| {
+        ipv4(
+            [0; 4],
+            [255; 4],
+            17,
+            &udp(68, 67, &dhcp(1, [0; 4], options)),
+        )
+    };
+    let told = |options: &[u8]| ipv4(A, B, 17, &udp(67, 68, &dhcp(2, B, options)));
+    let solicit = [
+        1, 0x12, 0x34, 0x56, 0, 1, 0, 4, 0, 3, 0, 1, 0, 8, 0, 2, 0, 0,
+    ];
+    vec![
+        asked(b"\x35\x01\x01\x32\x04\x0a\0\0\x02\x0c\x04host"),
+        told(b"\x35\x01\x02\x36\x04\x0a\0\0\x01\x33\x04\0\0\x0e\x10"),
+        asked(b"\x35\x01\x03\x36\x04\x0a\0\0\x01\x32\x04\x0a\0\0\x02"),
+        told(b"\x35\x01\x05\x36\x04\x0a\0\0\x01"),
+        told(b"\x35\x01\x06\x36\x04\x0a\0\0\x01"),
+        ipv6(17, 1, &udp(546, 547, &solicit)),
+    ]
+}
+
+fn tls() -> Vec<Vec<u8>> {
+    let data = |payload: &[u8]| {
+        let ports = (
+            43000 + payload.len() as u16 * 64 + u16::from(payload[6]),
+            443,
+        );
+        Segment {
+            ports,
+            flags: 0x18,
+            payload,
+            ..SEGMENT
+        }
+        .forth()
+    };
+    vec![
+        data(&client_hello("myapp.org")),
+        data(&server_hello()),
+        data(&tls_record(21, &[2, 40])),
+        data(&tls_record(21, &[1, 0])),
+        data(&cat(&[&tls_record(20, &[1]), &tls_record(23, &[7; 99])])),
+    ]
 }
 
 /// Lengths that say too little, too much or nothing, and wrong checksums.

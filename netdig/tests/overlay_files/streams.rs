@@ -411,6 +411,14 @@ pub fn dns_over_tcp() -> Vec<Vec<u8>> {
         [&[question("t.example", 16)], &[], &[], &[]],
     ));
     let told = framed(&answer(30, 16, &cat(&[&[200], &[b'x'; 200]])));
+    let both = cat(&[
+        &query,
+        &framed(&dns(
+            31,
+            0x100,
+            [&[question("u.example", 1)], &[], &[], &[]],
+        )),
+    ]);
     let base = Segment {
         ports: (43000, 53),
         flags: PSH_ACK,
@@ -446,5 +454,11 @@ pub fn dns_over_tcp() -> Vec<Vec<u8>> {
             ..base
         }
         .back(),
+        Segment {
+            ports: (43001, 53),
+            payload: &both,
+            ..base
+        }
+        .forth(),
     ]
 }

@@ -202,3 +202,66 @@ fn checksum(bytes: &[u8]) -> u16 {
     }
     !(sum as u16)
 }
+
+/// A TLS record of TLS 1.2's version.
+pub fn tls_record(kind: u8, body: &[u8]) -> Vec<u8> {
+    cat(&[&[kind, 3, 3], &(body.len() as u16).to_be_bytes(), body])
+}
+
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    cat(&[&(bytes.len() as u16).to_be_bytes(), bytes])
+}
+
+fn handshake(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u32).to_be_bytes();
+    tls_record(22, &cat(&[&[kind], &length[1..], body]))
+}
+
+/// With server name, two application protocols and TLS 1.3 among the versions.
+pub fn client_hello(server_name: &str) -> Vec<u8> {
+    let host = cat(&[&[0], &with_length(server_name.as_bytes())]);
+    let extensions = cat(&[
+        &[0, 0],
+        &with_length(&with_length(&host)),
+        &[0, 16],
+        &with_length(&with_length(b"\x02h2\x08http/1.1")),
+        &[0, 43, 0, 5, 4, 3, 4, 3, 3],
+    ]);
+    handshake(
+        1,
+        &cat(&[
+            &[3, 3],
+            &[7; 32],
+            &[0, 0, 4, 0x13, 1, 0xc0, 0x2f, 1, 0],
+            &with_length(&extensions),
+        ]),
+    )
+}
+
+/// TLS 1.2, with an application protocol.
+pub fn server_hello() -> Vec<u8> {
+    let extensions = cat(&[&[0, 16], &with_length(&with_length(b"\x02h2"))]);
+    handshake(
+        2,
+        &cat(&[
+            &[3, 3],
+            &[9; 32],
+            &[0, 0xc0, 0x2f, 0],
+            &with_length(&extensions),
+        ]),
+    )
+}
+
+/// DHCPv4 from a client (1) or a server (2), with these options after the cookie.
+pub fn dhcp(operation: u8, yours: [u8; 4], options: &[u8]) -> Vec<u8> {
+    let mut message = vec![operation, 1, 6, 0, 0x12, 0x34, 0x56, 0x78];
+    message.extend([0; 8]);
+    message.extend(yours);
+    message.extend([0; 8]);
+    message.extend(MAC_A);
+    message.extend([0; 10 + 64 + 128]);
+    message.extend([0x63, 0x82, 0x53, 0x63]);
+    message.extend(options);
+    message.push(255);
+    message
+}

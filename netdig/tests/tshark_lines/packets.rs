@@ -154,8 +154,10 @@ pub fn flows() -> Vec<Vec<u8>> {
 }
 
 pub fn http() -> Vec<Vec<u8>> {
-    let requests: [&[u8]; 2] = [
+    let requests: [&[u8]; 4] = [
         b"GET / HTTP/1.1\r\nHost: myapp.org\r\n\r\n",
+        b"PROPFIND /dav HTTP/1.1\r\nHost: myapp.org\r\n\r\n",
+        b"TRACE / HTTP/1.1\r\nHost: myapp.org\r\n\r\n",
         b"HEAD /x?y=z HTTP/1.0\r\nHost: myapp.org\r\n\r\n",
     ];
     let answers: [&[u8]; 4] = [
@@ -178,7 +180,10 @@ pub fn http() -> Vec<Vec<u8>> {
         .into_iter()
         .enumerate()
         .map(|(at, text)| segment(9 + at, text).back());
-    forth.chain(back).collect()
+    let preface =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x04\x08\0\0\0\0\0\0\0\x04\0";
+    let preface = segment(20, preface).forth();
+    forth.chain(back).chain([preface]).collect()
 }
 
 pub fn names() -> Vec<Vec<u8>> {
@@ -599,4 +604,36 @@ pub fn cut() -> Vec<(Vec<u8>, usize)> {
         (answer.clone(), answer.len() - 30),
         (vxlan, 100),
     ]
+}
+
+pub fn tls() -> Vec<Vec<u8>> {
+    let messages = [
+        client_hello("myapp.org"),
+        server_hello(),
+        tls_record(21, &[2, 40]),
+        tls_record(21, &[1, 0]),
+        cat(&[&tls_record(20, &[1]), &tls_record(23, &[7; 99])]),
+    ];
+    let segment = |(at, payload): (usize, &Vec<u8>)| {
+        Segment {
+            ports: (4500 + at as u16, 443),
+            flags: 0x18,
+            payload,
+            ..SEGMENT
+        }
+        .forth()
+    };
+    messages.iter().enumerate().map(segment).collect()
+}
+
+pub fn dhcp_messages() -> Vec<Vec<u8>> {
+    let solicit = [
+        1, 0x12, 0x34, 0x56, 0, 1, 0, 4, 0, 3, 0, 1, 0, 8, 0, 2, 0, 0,
+    ];
+    let kinds = 1..=8u8;
+    let mut packets: Vec<_> = kinds
+        .map(|kind| ipv4(A, B, 17, &udp(68, 67, &dhcp(1, [0; 4], &[53, 1, kind]))))
+        .collect();
+    packets.push(ipv6(17, 1, &udp(546, 547, &solicit)));
+    packets
 }

@@ -49,6 +49,13 @@ pub(super) struct Packet<'a> {
     pub(super) teredo: Option<super::tunnels::Teredo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) weave_sleeve: Option<super::tunnels::WeaveSleeve>,
+    pub(super) http: Option<super::http::Http>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls: Option<super::tls::Tls>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dhcp: Option<super::dhcp::Dhcp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) etcd: Option<super::etcd::Etcd>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop: Option<Stop>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,6 +224,35 @@ pub(super) struct Dns {
     pub(super) rcode: u8,
     pub(super) queries: Vec<Name>,
     pub(super) answers: Vec<Answer>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) authorities: Vec<Answer>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) additionals: Vec<Answer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) edns: Option<Edns>,
+    /// Further messages of the same segment.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) more: Vec<Dns>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Edns {
+    pub(super) udp_size: u16,
+    pub(super) version: u8,
+    #[serde(rename = "do")]
+    pub(super) dnssec_ok: bool,
+    /// All twelve bits.
+    pub(super) rcode: u16,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) options: Vec<EdnsOption>,
+}
+
+#[derive(Serialize)]
+pub(super) struct EdnsOption {
+    pub(super) code: u16,
+    pub(super) name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) data: String,
 }
 
 #[derive(Serialize)]
@@ -232,6 +268,7 @@ pub(super) struct Answer {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) data: String,
+    pub(super) ttl: u32,
 }
 
 #[derive(Serialize)]

@@ -2,6 +2,7 @@
 
 use super::text::{push_decimal, push_escaped, push_hex};
 use super::{CUT, Line, MALFORMED};
+use decoders::Reason;
 use decoders::dns::{Dns, Record};
 
 const RCODES: [&str; 12] = [
@@ -72,14 +73,29 @@ pub(super) fn write(line: Line<'_, '_, '_>, dns: &Dns<'_>) {
     }
     if !message.complete {
         let cut = dns.span.end as usize > packet.data.len();
-        out.extend_from_slice(if cut { CUT } else { MALFORMED });
+        let goes_on = matches!(
+            packet.stop.map(|stop| stop.reason),
+            Some(Reason::Segmented { .. })
+        );
+        match () {
+            () if cut => out.extend_from_slice(CUT),
+            () if goes_on => out.extend_from_slice(b"[Unreassembled Packet]"),
+            () => out.extend_from_slice(MALFORMED),
+        }
     }
 }
 
 fn has_port(packet: &decoders::Packet<'_>, port: u16) -> bool {
-    packet
+    let udp = packet
         .udp()
-        .is_some_and(|udp| udp.source_port() == port || udp.destination_port() == port)
+        .map(|udp| (udp.source_port(), udp.destination_port()));
+    let tcp = || {
+        packet
+            .tcp()
+            .map(|tcp| (tcp.source_port(), tcp.destination_port()))
+    };
+    udp.or_else(tcp)
+        .is_some_and(|ports| ports.0 == port || ports.1 == port)
 }
 
 /// `Standard query response 0x9317 No such name`.
@@ -123,7 +139,12 @@ fn push_record(out: &mut Vec<u8>, record: &Record, is_multicast: bool) {
     }
     if WITH_DATA.contains(&record.kind.as_str()) && !record.data.is_empty() {
         out.push(b' ');
-        push_escaped(out, &record.data);
+        let shown = match record.kind.as_str() {
+            // Of an SOA, the primary server alone.
+            "SOA" => record.data.split(|byte| *byte == b' ').next(),
+            _ => None,
+        };
+        push_escaped(out, shown.unwrap_or(&record.data));
     }
     if record.kind == "NAPTR" {
         // Order, preference and flags, of what is six words long.
