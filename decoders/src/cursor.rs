@@ -106,6 +106,11 @@ impl<'p, 'a> Cursor<'p, 'a> {
         data.get(self.at..to).unwrap_or(&[])
     }
 
+    /// Bytes of the frame before the cursor.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
     /// Bytes from here to where the layer around ends, captured or not.
     #[inline]
     pub(crate) fn wire_len(&self) -> usize {

@@ -141,6 +141,39 @@ fn run(link: LinkType, ports: &Ports, packet: &mut Packet<'_>) {
     cursor.finish();
 }
 
+/// What a datagram of `length` bytes, of which `payload` was captured, carries,
+/// and after how many bytes: where only the payload is known, as on a socket.
+/// `None` where it has not the encapsulation's shape or carries no packet.
+///
+/// ```
+/// use decoders::{Encap, LinkType, inside};
+/// let mut payload = vec![0x30, 255, 0, 20, 0, 0, 0, 7];
+/// payload.extend([0x45, 0, 0, 20, 0, 1, 0, 0, 64, 59, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+/// assert_eq!(inside(Encap::GtpU, &payload, 28), Some((LinkType::RawIp, 8)));
+/// assert_eq!(inside(Encap::GtpU, b"hello", 5), None);
+/// ```
+pub fn inside(encap: Encap, payload: &[u8], length: usize) -> Option<(LinkType, usize)> {
+    if !udp::fits(encap, payload, length, true) {
+        return None;
+    }
+    let mut packet = Packet::new();
+    packet.reset(payload, length);
+    let mut cursor = Cursor::new(&mut packet);
+    let mut next = rare_tunnel(&mut cursor, encap);
+    next = match next {
+        Next::FlannelUdp => flannel_udp::decode(&mut cursor),
+        Next::Vxlan => vxlan::decode(&mut cursor),
+        Next::Geneve => geneve::decode(&mut cursor),
+        other => other,
+    };
+    let link = match next {
+        Next::Ethernet => LinkType::Ethernet,
+        Next::Ip | Next::Ipv4 | Next::Ipv6 => LinkType::RawIp,
+        _ => return None,
+    };
+    Some((link, cursor.position()))
+}
+
 /// Encapsulations that are not met often: the loop above stays short for those
 /// that are.
 #[cold]

@@ -116,7 +116,7 @@ fn listening_source(ports: &Ports, source: u16) -> Option<Encap> {
 }
 
 #[inline]
-fn fits(encap: Encap, payload: &[u8], length: usize, same_ports: bool) -> bool {
+pub(crate) fn fits(encap: Encap, payload: &[u8], length: usize, same_ports: bool) -> bool {
     match encap {
         Encap::FlannelUdp => flannel_udp::fits(payload, length),
         Encap::Vxlan => vxlan::fits(payload),

@@ -1,7 +1,7 @@
 //! Cut and corrupt frames: never a panic, always a reason.
 
 use decoders::{
-    Encap, Layer, LinkType, MAX_ENCAPSULATIONS, Packet, Ports, Reason, decode, identity,
+    Encap, Layer, LinkType, MAX_ENCAPSULATIONS, Packet, Ports, Reason, decode, identity, inside,
 };
 
 const LINKS: [LinkType; 9] = [
@@ -588,6 +588,9 @@ fn bytes_changed_at_random() {
                 orig_len,
                 &ports,
             ));
+            for encap in Encap::ALL {
+                seen(inside(encap, &other, orig_len.max(other.len())));
+            }
             identity(&other);
         }
     }

@@ -215,9 +215,9 @@ fn tunnels(out: &mut Vec<u8>, view: &PacketView<'_>) {
             out.push(b' ');
         }
         out.extend_from_slice(tunnel.protocol.as_bytes());
-        if let Some(vni) = tunnel.vni {
+        if let Some(number) = tunnel.vni.or(tunnel.teid).or(tunnel.label) {
             out.push(b' ');
-            push_decimal(out, u64::from(vni));
+            push_decimal(out, u64::from(number));
         }
         if let Some(outer) = tunnel.outer {
             out.push(b' ');

@@ -481,11 +481,24 @@ fn inside(
             };
             (before < payload.len()).then_some((expected, link, before))
         }
-        Some(Encap::Fou) if bare_ip(payload, length) => Some((expected, LinkType::RawIp, 0)),
+        Some(encap) if is_rare(encap) => {
+            let inside = decoders::inside(encap, payload, length);
+            let carried = inside.filter(|(_, before)| *before < payload.len());
+            Some(
+                carried.map_or((None, LinkType::RawIp, 0), |(link, before)| {
+                    (expected, link, before)
+                }),
+            )
+        }
         _ if bare_ip(payload, length) => Some((Some(Encap::FlannelUdp), LinkType::RawIp, 0)),
         Some(_) => Some((None, LinkType::RawIp, 0)),
         None => None,
     }
+}
+
+/// Whether an encapsulation is none of those that are told above at a glance.
+fn is_rare(encap: Encap) -> bool {
+    !matches!(encap, Encap::FlannelUdp | Encap::Vxlan | Encap::Geneve)
 }
 
 /// The address of `len` bytes, 4 or 16, at `at`.
