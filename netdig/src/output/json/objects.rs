@@ -49,6 +49,7 @@ pub(super) struct Packet<'a> {
     pub(super) teredo: Option<super::tunnels::Teredo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) weave_sleeve: Option<super::tunnels::WeaveSleeve>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) http: Option<super::http::Http>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls: Option<super::tls::Tls>,
@@ -110,6 +111,7 @@ pub(super) struct Encap {
     pub(super) teid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) label: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) flow_id: Option<u8>,
