@@ -3,7 +3,7 @@
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
 use crate::stop::Reason;
-use crate::{dns, http};
+use crate::{dns, http, stt};
 use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::{HeaderError, HeaderSliceError};
 
@@ -216,6 +216,8 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
         span: cursor.span(),
     };
     let (source, destination) = (view.source_port(), view.destination_port());
+    let begins_stt = destination == stt::PORT
+        && stt::fits(&view, cursor.rest().get(header_len..).unwrap_or(&[]));
     if let Next::Done = cursor.push(Layer::Tcp(view), header_len, Next::Tcp) {
         return Next::Done;
     }
@@ -225,6 +227,9 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     }
     if http::fits(payload) {
         return http::decode(cursor);
+    }
+    if begins_stt {
+        return stt::decode(cursor);
     }
     if dns::is_tcp_port(source) || dns::is_tcp_port(destination) {
         return dns::decode_tcp(cursor);

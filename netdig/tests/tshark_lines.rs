@@ -4,6 +4,8 @@
 mod build;
 #[path = "tshark_lines/packets.rs"]
 mod packets;
+#[path = "tshark_lines/protocols.rs"]
+mod protocols;
 
 use decoders::{LinkType, Ports, decode};
 use netdig::evidence::flow::FlowTable;
@@ -48,6 +50,12 @@ fn icmp() {
 #[test]
 fn network() {
     compare("network", LinkType::RawIp, &packets::network());
+}
+
+#[test]
+fn protocols() {
+    compare("security", LinkType::RawIp, &protocols::security());
+    compare("transports", LinkType::RawIp, &protocols::transports());
 }
 
 #[test]

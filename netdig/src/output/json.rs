@@ -1,5 +1,6 @@
 //! JSON lines: one object a line, schema `netdig/1`. Unknown is absent.
 mod objects;
+mod protocols;
 
 use std::io;
 use std::net::SocketAddr;
@@ -52,6 +53,7 @@ impl JsonWriter {
         let ts = time(&mut self.clock, &mut self.time, frame.ts_ns);
         self.line.clear();
         write_line(&mut self.line, view.packet, view.tcp.as_ref());
+        let protocols = protocols::Protocols::of(view.packet);
         let object = Packet {
             schema: SCHEMA,
             kind: "packet",
@@ -80,6 +82,16 @@ impl JsonWriter {
             }),
             icmp: icmp(view.packet),
             dns: dns(view.packet),
+            esp: protocols.esp,
+            ah: protocols.ah,
+            ike: protocols.ike,
+            wireguard: protocols.wireguard,
+            l2tp: protocols.l2tp,
+            stt: protocols.stt,
+            sctp: protocols.sctp,
+            udplite: protocols.udplite,
+            igmp: protocols.igmp,
+            routing: protocols.routing,
             stop: view.packet.stop.map(|stop| Stop {
                 layer: stop.layer,
                 offset: stop.offset,

@@ -6,6 +6,7 @@
 mod dns;
 mod icmp;
 mod network;
+mod protocols;
 mod tcp;
 pub mod text;
 
@@ -136,7 +137,7 @@ fn write_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>, relative: Option<&Relative>) {
         Some(Layer::Icmpv6(icmp)) => icmp::write_v6(line, icmp, ip.ttl()),
         Some(Layer::Dns(dns)) => dns::write(line, dns),
         Some(Layer::Http(http)) => write_http(line, http),
-        _ => network::write_bare_ip(line, ip),
+        _ => protocols::write(line, ip),
     }
 }
 

@@ -26,6 +26,31 @@ const LAYERS: &[(&str, &str)] = &[
     ("ah", "ah"),
     ("gre", "gre"),
     ("erspan", "erspan"),
+    ("mipv6", "mipv6"),
+    ("hip", "hip"),
+    ("shim6", "shim6"),
+    ("llc", "llc"),
+    ("stp", "stp"),
+    ("cdp", "cdp"),
+    ("lldp", "lldp"),
+    ("eapol", "eapol"),
+    ("pppoed", "pppoed"),
+    ("pppoes", "pppoes"),
+    ("slow", "slow"),
+    ("macsec", "macsec"),
+    ("loop", "loop"),
+    ("ptp", "ptp"),
+    ("cfm", "cfm"),
+    ("macc", "macc"),
+    ("batadv", "batadv"),
+    ("esp", "esp"),
+    ("udpencap", "udpencap"),
+    ("isakmp", "ike"),
+    ("wg", "wireguard"),
+    ("l2tp", "l2tp"),
+    ("sctp", "sctp"),
+    ("udplite", "udplite"),
+    ("igmp", "igmp"),
     ("udp", "udp"),
     ("tcp", "tcp"),
     ("icmp", "icmp"),
@@ -50,7 +75,7 @@ const FLAGS: [(u16, &str); 9] = [
 /// From one of netdig's `packet` objects.
 pub fn ours(packet: &Value) -> Facts {
     let mut facts = Facts::new();
-    let plain: [(&'static str, &str); 44] = [
+    let plain: &[(&'static str, &str)] = &[
         ("n", "/n"),
         ("len", "/len"),
         ("caplen", "/caplen"),
@@ -95,8 +120,28 @@ pub fn ours(packet: &Value) -> Facts {
         ("dns.rcode", "/dns/rcode"),
         ("outer.src", "/outer/src"),
         ("outer.dst", "/outer/dst"),
+        ("routing.type", "/routing/type"),
+        ("routing.left", "/routing/left"),
+        ("esp.spi", "/esp/spi"),
+        ("esp.seq", "/esp/seq"),
+        ("ah.spi", "/ah/spi"),
+        ("ah.seq", "/ah/seq"),
+        ("ike.exchange", "/ike/exchange"),
+        ("ike.id", "/ike/id"),
+        ("wireguard.type", "/wireguard/type"),
+        ("wireguard.sender", "/wireguard/sender"),
+        ("wireguard.receiver", "/wireguard/receiver"),
+        ("wireguard.counter", "/wireguard/counter"),
+        ("l2tp.version", "/l2tp/version"),
+        ("sctp.sport", "/sctp/sport"),
+        ("sctp.dport", "/sctp/dport"),
+        ("sctp.vtag", "/sctp/vtag"),
+        ("udplite.sport", "/udplite/sport"),
+        ("udplite.dport", "/udplite/dport"),
+        ("igmp.type", "/igmp/type"),
+        ("igmp.version", "/igmp/version"),
     ];
-    for (fact, pointer) in plain {
+    for &(fact, pointer) in plain {
         put(&mut facts, fact, packet.pointer(pointer).map(plainly));
     }
     let ns = packet["ts_ns"].as_u64().expect("a time");
@@ -217,6 +262,10 @@ pub fn theirs(packet: &Node) -> Facts {
                 None => continue,
             },
         };
+        // A message of IGMP is shown within a layer of that name.
+        if name == "igmp" && layers.last() == Some(&name) {
+            continue;
+        }
         layers.push(name);
         if matches!(name, "icmp" | "icmpv6") {
             break;
@@ -324,6 +373,57 @@ fn innermost(facts: &mut Facts, layers: &[Node]) {
                 quoted(facts, layer);
             }
             "dns" | "mdns" | "llmnr" => dns(facts, layer),
+            "esp" => numbers(
+                facts,
+                layer,
+                &[("esp.spi", "esp.spi"), ("esp.seq", "esp.sequence")],
+            ),
+            "ah" => numbers(
+                facts,
+                layer,
+                &[("ah.spi", "ah.spi"), ("ah.seq", "ah.sequence")],
+            ),
+            "isakmp" => numbers(
+                facts,
+                layer,
+                &[
+                    ("ike.exchange", "isakmp.exchangetype"),
+                    ("ike.id", "isakmp.messageid"),
+                ],
+            ),
+            "wg" => numbers(
+                facts,
+                layer,
+                &[
+                    ("wireguard.type", "wg.type"),
+                    ("wireguard.sender", "wg.sender"),
+                    ("wireguard.receiver", "wg.receiver"),
+                    ("wireguard.counter", "wg.counter"),
+                ],
+            ),
+            "l2tp" => numbers(facts, layer, &[("l2tp.version", "l2tp.version")]),
+            "sctp" => numbers(
+                facts,
+                layer,
+                &[
+                    ("sctp.sport", "sctp.srcport"),
+                    ("sctp.dport", "sctp.dstport"),
+                    ("sctp.vtag", "sctp.verification_tag"),
+                ],
+            ),
+            "udplite" => numbers(
+                facts,
+                layer,
+                &[
+                    ("udplite.sport", "udp.srcport"),
+                    ("udplite.dport", "udp.dstport"),
+                ],
+            ),
+            "igmp" => numbers(
+                facts,
+                layer,
+                &[("igmp.type", "igmp.type"), ("igmp.version", "igmp.version")],
+            ),
             _ => {}
         }
     }
@@ -378,6 +478,16 @@ fn ipv6(facts: &mut Facts, ip: &Node) {
         .get("ipv6.plen")
         .and_then(number)
         .map(|length| length + 40);
+    numbers(
+        facts,
+        ip,
+        &[
+            ("ah.spi", "ah.spi"),
+            ("ah.seq", "ah.sequence"),
+            ("routing.type", "ipv6.routing.type"),
+            ("routing.left", "ipv6.routing.segleft"),
+        ],
+    );
     put(facts, "ip.len", payload.map(|length| length.to_string()));
     put(facts, "ip.src", ip.get("ipv6.src").map(str::to_owned));
     put(facts, "ip.dst", ip.get("ipv6.dst").map(str::to_owned));

@@ -1,6 +1,7 @@
 //! The objects of the JSON format, as docs/json.md has them.
 use std::net::IpAddr;
 
+use super::protocols;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -35,6 +36,26 @@ pub(super) struct Packet<'a> {
     pub(super) icmp: Option<Icmp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dns: Option<Dns>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) esp: Option<protocols::Security>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ah: Option<protocols::Security>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ike: Option<protocols::Ike>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) wireguard: Option<protocols::Wireguard>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) l2tp: Option<protocols::L2tp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stt: Option<protocols::Stt>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sctp: Option<protocols::Sctp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) udplite: Option<protocols::UdpLite>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) igmp: Option<protocols::Igmp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) routing: Option<protocols::Routing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop: Option<Stop>,
     #[serde(skip_serializing_if = "Option::is_none")]
