@@ -1,4 +1,4 @@
-//! TCP: RFC 9293; options: RFC 7323, RFC 2018.
+//! TCP: RFC 9293; options: RFC 7323, RFC 2018, RFC 7413, RFC 8684.
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
@@ -8,6 +8,11 @@ use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::{HeaderError, HeaderSliceError};
 
 const MIN_LEN: usize = 20;
+
+/// Kind of the option that asks for a fast open or brings its cookie.
+pub const FAST_OPEN: u8 = 34;
+/// Kind of multipath TCP's option.
+pub const MULTIPATH: u8 = 30;
 
 /// A TCP header with its options. Where the capture was cut within the options,
 /// it has those that are there.
@@ -85,6 +90,36 @@ pub enum TcpOption<'a> {
     Nop,
     /// Any other: kind and the bytes after kind and length.
     Other(u8, &'a [u8]),
+}
+
+impl TcpOption<'_> {
+    /// What multipath TCP's option is about, by its subtype's name.
+    ///
+    /// ```
+    /// use decoders::tcp::TcpOption;
+    /// let option = TcpOption::Other(30, &[0x01, 0x81]);
+    /// assert_eq!(option.multipath(), Some("MP_CAPABLE"));
+    /// ```
+    pub fn multipath(&self) -> Option<&'static str> {
+        const NAMES: [&str; 9] = [
+            "MP_CAPABLE",
+            "MP_JOIN",
+            "DSS",
+            "ADD_ADDR",
+            "REMOVE_ADDR",
+            "MP_PRIO",
+            "MP_FAIL",
+            "MP_FASTCLOSE",
+            "MP_TCPRST",
+        ];
+        match self {
+            TcpOption::Other(MULTIPATH, [first, ..]) => {
+                let name = NAMES.get(usize::from(first >> 4)).copied();
+                Some(name.unwrap_or("unknown"))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Tcp<'a> {

@@ -55,6 +55,7 @@ fn network() {
 #[test]
 fn protocols() {
     compare("security", LinkType::RawIp, &protocols::security());
+    compare("tcp-options", LinkType::RawIp, &protocols::tcp_options());
     compare("transports", LinkType::RawIp, &protocols::transports());
 }
 

@@ -5,7 +5,10 @@ mod protocols;
 use std::io;
 use std::net::SocketAddr;
 
-use decoders::{icmp::Quoted, tcp::TcpOption};
+use decoders::{
+    icmp::Quoted,
+    tcp::{FAST_OPEN, TcpOption},
+};
 use serde::Serialize;
 
 use super::{
@@ -363,6 +366,8 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
         tsval: None,
         tsecr: None,
         sack_perm: false,
+        fast_open: false,
+        mptcp: Vec::new(),
         sack: Vec::new(),
     };
     for option in tcp.options() {
@@ -378,7 +383,8 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
                 object.tsval = Some(value);
                 object.tsecr = Some(echo);
             }
-            _ => {}
+            TcpOption::Other(FAST_OPEN, _) => object.fast_open = true,
+            other => object.mptcp.extend(other.multipath()),
         }
     }
     Some(object)

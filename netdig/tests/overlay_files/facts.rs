@@ -102,6 +102,7 @@ pub fn ours(packet: &Value) -> Facts {
         ("tcp.tsval", "/tcp/tsval"),
         ("tcp.tsecr", "/tcp/tsecr"),
         ("tcp.sack_perm", "/tcp/sack_perm"),
+        ("tcp.fast_open", "/tcp/fast_open"),
         ("udp.sport", "/udp/sport"),
         ("udp.dport", "/udp/dport"),
         ("udp.len", "/udp/len"),
@@ -529,6 +530,10 @@ fn tcp(facts: &mut Facts, tcp: &Node) {
     }
     let permitted = tcp.get("tcp.options.sack_perm");
     put(facts, "tcp.sack_perm", permitted.map(|_| "true".to_owned()));
+    let fast_open = tcp
+        .get("tcp.options.tfo.request")
+        .or(tcp.get("tcp.options.tfo.cookie"));
+    put(facts, "tcp.fast_open", fast_open.map(|_| "true".to_owned()));
     let edge = |name| {
         tcp.all(name)
             .into_iter()

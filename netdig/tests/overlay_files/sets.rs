@@ -147,6 +147,7 @@ pub fn all() -> Vec<Set> {
         ),
         set("gre-forms", RAW, gre_forms()),
         set("security", RAW, protocols::security()),
+        set("tcp-options", RAW, protocols::tcp_options()),
         set("transports", RAW, protocols::transports()),
         set("carriers", RAW, carriers()),
         set("ipv6-named", RAW, ipv6_named()),

@@ -38,6 +38,26 @@ pub fn security() -> Vec<Vec<u8>> {
     ]
 }
 
+/// TCP's rarer options, each in a flow of its own.
+pub fn tcp_options() -> Vec<Vec<u8>> {
+    let options: [&[u8]; 4] = [
+        &[34, 2, 1, 1],
+        &[34, 10, 9, 9, 9, 9, 9, 9, 9, 9, 1, 1],
+        &[30, 12, 0, 0x81, 1, 1, 1, 1, 1, 1, 1, 1],
+        &[30, 12, 0x10, 1, 0, 0, 0, 1, 0, 0, 0, 2],
+    ];
+    let segment = |(at, options): (usize, &&[u8])| {
+        let segment = Segment {
+            ports: (3000 + at as u16, 81),
+            flags: 2,
+            options,
+            ..SEGMENT
+        };
+        segment.forth()
+    };
+    options.iter().enumerate().map(segment).collect()
+}
+
 /// SCTP, UDP-Lite and IGMP of all versions.
 pub fn transports() -> Vec<Vec<u8>> {
     let sctp = |chunks: &[u8]| {

@@ -176,6 +176,12 @@ pub(super) struct Tcp {
     pub(super) tsecr: Option<u32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) sack_perm: bool,
+    /// A fast open is asked for, or its cookie is there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) fast_open: bool,
+    /// Subtypes of multipath TCP's options.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) mptcp: Vec<&'static str>,
     /// Left and right edges of blocks, relative as `ack` is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) sack: Vec<[u32; 2]>,
