@@ -137,6 +137,11 @@ impl<'p, 'a> Cursor<'p, 'a> {
         next
     }
 
+    /// The layer before this place.
+    pub(crate) fn last(&self) -> Option<&Layer<'a>> {
+        self.packet.layers.last()
+    }
+
     /// Goes past bytes that belong to no layer.
     pub(crate) fn skip(&mut self, len: usize) {
         self.at = (self.at + len).min(self.end);

@@ -2,12 +2,15 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::llc;
 use crate::mpls;
+use crate::named::{self, Kind};
 use crate::stop::Reason;
 use etherparse::Ethernet2HeaderSlice;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
+const ETHERTYPE_RARP: u16 = 0x8035;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 /// With labels given downstream or by the sender (RFC 3032), and upstream (RFC 5332).
@@ -79,7 +82,34 @@ pub(crate) fn next(cursor: &mut Cursor<'_, '_>, ethertype: u16) -> Next {
         ETHERTYPE_ARP => Next::Arp,
         vlan if ETHERTYPE_VLAN.contains(&vlan) => Next::Vlan,
         mpls if ETHERTYPE_MPLS.contains(&mpls) => mpls::decode(cursor),
-        length if length < FIRST_ETHERTYPE => cursor.stop("eth", Reason::Llc),
-        other => cursor.stop("eth", Reason::EtherType(other)),
+        other => rare(cursor, other),
+    }
+}
+
+/// Numbers that are no EtherType, and protocols that are told by name.
+#[cold]
+fn rare(cursor: &mut Cursor<'_, '_>, number: u16) -> Next {
+    /// LLC in a cooked frame, which has no length.
+    const LLC_COOKED: u16 = 0x0004;
+    if number < FIRST_ETHERTYPE {
+        return match cursor.last() {
+            Some(Layer::Ethernet(_) | Layer::Vlan(_)) => llc::decode_framed(cursor, number),
+            Some(Layer::LinuxSll(_) | Layer::LinuxSll2(_)) if number == LLC_COOKED => {
+                llc::decode(cursor)
+            }
+            _ => cursor.stop("eth", Reason::EtherType(number)),
+        };
+    }
+    if number == ETHERTYPE_RARP {
+        return Next::Arp;
+    }
+    let Some(kind) = Kind::of_ethertype(number) else {
+        return cursor.stop("eth", Reason::EtherType(number));
+    };
+    let next = named::decode(cursor, kind, 0);
+    match kind {
+        Kind::PppoeSession => cursor.stop(kind.name(), Reason::Form("what PPPoE carries")),
+        Kind::Macsec => cursor.stop(kind.name(), Reason::Form("what MACsec carries")),
+        _ => next,
     }
 }

@@ -2,16 +2,21 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::stop::Reason;
-use crate::{gre, icmp, icmpv6, ip_in_ip, ipv6, mpls};
+use crate::{ah, esp, gre, icmp, icmpv6, igmp, ip_in_ip, ipv6, mpls, sctp, udp_lite};
 
 /// IANA protocol numbers.
 pub const ICMP: u8 = 1;
+pub const IGMP: u8 = 2;
 pub const IPV4: u8 = 4;
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 pub const IPV6: u8 = 41;
 pub const GRE: u8 = 47;
+pub const ESP: u8 = 50;
+pub const AH: u8 = 51;
 pub const ICMPV6: u8 = 58;
+pub const SCTP: u8 = 132;
+pub const UDP_LITE: u8 = 136;
 /// IPv6: nothing follows.
 pub const NO_NEXT_HEADER: u8 = 59;
 /// RFC 4023.
@@ -80,7 +85,14 @@ pub(crate) fn next(cursor: &mut Cursor<'_, '_>, number: u8, version: u8) -> Next
         IPV4 => ip_in_ip::decode(cursor, version, 4),
         IPV6 => ip_in_ip::decode(cursor, version, 6),
         GRE => gre::decode(cursor),
-        0 | 43 | 44 | 60 | 51 if version == 6 => ipv6::decode_extension(cursor, number),
+        IGMP if version == 4 => igmp::decode(cursor),
+        SCTP => sctp::decode(cursor),
+        UDP_LITE => udp_lite::decode(cursor),
+        ESP => esp::decode(cursor),
+        AH => ah::decode(cursor, version),
+        0 | 43 | 44 | 60 | 135 | 139 | 140 if version == 6 => {
+            ipv6::decode_extension(cursor, number)
+        }
         NO_NEXT_HEADER if version == 6 => Next::Done,
         MPLS => mpls::decode(cursor),
         other => {

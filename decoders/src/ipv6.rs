@@ -1,4 +1,4 @@
-//! IPv6 and its extension headers: RFC 8200; the authentication header: RFC 4302.
+//! IPv6 and its extension headers: RFC 8200.
 
 use crate::cursor::{Cursor, Next};
 use crate::ip;
@@ -13,7 +13,11 @@ const LEN: usize = 40;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
+const MOBILITY: u8 = 135;
+const HIP: u8 = 139;
+const SHIM6: u8 = 140;
+/// Jumbo payload (RFC 2675).
+const OPTION_JUMBO: u8 = 0xc2;
 
 /// An IPv6 header.
 #[derive(Debug, Clone, Copy)]
@@ -75,13 +79,14 @@ pub struct Ipv6Extension<'a> {
 }
 
 impl Ipv6Extension<'_> {
-    /// Its IANA number: 0 hop-by-hop, 43 routing, 44 fragment, 51
-    /// authentication, 60 destination options.
+    /// Its IANA number: 0 hop-by-hop, 43 routing, 44 fragment, 60 destination
+    /// options, 135 mobility, 139 host identity, 140 shim6.
     pub fn number(&self) -> u8 {
         self.kind
     }
 
-    /// `ipv6.hopopts`, `ipv6.routing`, `ipv6.fraghdr`, `ah`, `ipv6.dstopts`.
+    /// `ipv6.hopopts`, `ipv6.routing`, `ipv6.fraghdr`, `ipv6.dstopts`,
+    /// `mipv6`, `hip`, `shim6`.
     pub fn name(&self) -> &'static str {
         name(self.kind)
     }
@@ -94,6 +99,30 @@ impl Ipv6Extension<'_> {
     /// Routing type and segments left, of a routing header.
     pub fn routing(&self) -> Option<(u8, u8)> {
         (self.kind == ROUTING).then(|| (self.first[2], self.first[3]))
+    }
+
+    /// Name of the routing header's type, where it has one.
+    pub fn routing_name(&self) -> Option<&'static str> {
+        match self.routing()?.0 {
+            0 => Some("source-route"),
+            2 => Some("mobile-ip"),
+            3 => Some("rpl"),
+            4 => Some("srv6"),
+            5 => Some("crh-16"),
+            6 => Some("crh-32"),
+            _ => None,
+        }
+    }
+
+    /// Length of a jumbogram's payload, of a hop-by-hop header whose first
+    /// option tells it, as it does unless others must come before.
+    pub fn jumbo_length(&self) -> Option<u32> {
+        match *self.first {
+            [_, _, OPTION_JUMBO, 4, a, b, c, d] if self.kind == HOP_BY_HOP => {
+                Some(u32::from_be_bytes([a, b, c, d]))
+            }
+            _ => None,
+        }
     }
 
     /// The fragment's place, of a fragment header; also where it is the only
@@ -123,7 +152,9 @@ fn name(number: u8) -> &'static str {
         HOP_BY_HOP => "ipv6.hopopts",
         ROUTING => "ipv6.routing",
         FRAGMENT => "ipv6.fraghdr",
-        AUTHENTICATION => "ah",
+        MOBILITY => "mipv6",
+        HIP => "hip",
+        SHIM6 => "shim6",
         _ => "ipv6.dstopts",
     }
 }
@@ -170,7 +201,6 @@ pub(crate) fn decode_extension(cursor: &mut Cursor<'_, '_>, kind: u8) -> Next {
     let rest = cursor.rest();
     let len = match (kind, rest) {
         (FRAGMENT, _) => 8,
-        (AUTHENTICATION, [_, len, ..]) => (usize::from(*len) + 2) * 4,
         (_, [_, len, ..]) => (usize::from(*len) + 1) * 8,
         _ => 8,
     };
@@ -183,6 +213,14 @@ pub(crate) fn decode_extension(cursor: &mut Cursor<'_, '_>, kind: u8) -> Next {
         span: cursor.span(),
         len: len as u16,
         kind,
+    };
+    if let Some(jumbo) = view.jumbo_length() {
+        // It counts from the end of IPv6's header, which is where this one begins.
+        cursor.limit(name(kind), jumbo as usize);
+    }
+    let view = Ipv6Extension {
+        span: cursor.span(),
+        ..view
     };
     let next = Next::Protocol {
         number: first[0],

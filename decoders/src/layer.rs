@@ -1,9 +1,11 @@
 //! What a packet is made of.
 
+use crate::ah::Ah;
 use crate::arp::Arp;
 use crate::dhcp::{Dhcp, Dhcpv6};
 use crate::dns::Dns;
 use crate::erspan::Erspan;
+use crate::esp::Esp;
 use crate::ethernet::Ethernet;
 use crate::flannel_udp::FlannelUdp;
 use crate::fou::Fou;
@@ -15,20 +17,29 @@ use crate::http::Http;
 use crate::http2::Http2;
 use crate::icmp::Icmp;
 use crate::icmpv6::Icmpv6;
+use crate::igmp::Igmp;
+use crate::ike::Ike;
 use crate::ip_in_ip::IpInIp;
 use crate::ipv4::Ipv4;
 use crate::ipv6::{Ipv6, Ipv6Extension};
+use crate::l2tp::L2tp;
 use crate::linux_sll::{LinuxSll, LinuxSll2};
+use crate::llc::Llc;
 use crate::loopback::Loopback;
 use crate::mpls::Mpls;
+use crate::named::Named;
+use crate::sctp::Sctp;
+use crate::stt::Stt;
 use crate::tcp::Tcp;
 use crate::teredo::Teredo;
 use crate::tls::Tls;
 use crate::udp::Udp;
+use crate::udp_lite::UdpLite;
 use crate::vlan::Vlan;
 use crate::vxlan::Vxlan;
 use crate::vxlan_gpe::VxlanGpe;
 use crate::weave_sleeve::WeaveSleeve;
+use crate::wireguard::Wireguard;
 
 /// Where a layer lies in its frame: offsets in bytes from the frame's first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +68,17 @@ pub enum Layer<'a> {
     IpInIp(IpInIp),
     Gre(Gre<'a>),
     Erspan(Erspan<'a>),
+    Esp(Esp<'a>),
+    Ah(Ah<'a>),
+    Ike(Ike<'a>),
+    Wireguard(Wireguard<'a>),
+    L2tp(L2tp<'a>),
+    Stt(Stt<'a>),
+    Named(Named),
+    Sctp(Sctp<'a>),
+    UdpLite(UdpLite<'a>),
+    Igmp(Igmp<'a>),
+    Llc(Llc<'a>),
     Tcp(Tcp<'a>),
     Udp(Udp<'a>),
     Icmp(Icmp<'a>),
@@ -97,6 +119,17 @@ macro_rules! each {
             Layer::IpInIp($view) => $result,
             Layer::Gre($view) => $result,
             Layer::Erspan($view) => $result,
+            Layer::Esp($view) => $result,
+            Layer::Ah($view) => $result,
+            Layer::Ike($view) => $result,
+            Layer::Wireguard($view) => $result,
+            Layer::L2tp($view) => $result,
+            Layer::Stt($view) => $result,
+            Layer::Named($view) => $result,
+            Layer::Sctp($view) => $result,
+            Layer::UdpLite($view) => $result,
+            Layer::Igmp($view) => $result,
+            Layer::Llc($view) => $result,
             Layer::Tcp($view) => $result,
             Layer::Udp($view) => $result,
             Layer::Icmp($view) => $result,
@@ -137,6 +170,17 @@ impl Layer<'_> {
             Layer::IpInIp(marker) => marker.name(),
             Layer::Gre(_) => "gre",
             Layer::Erspan(_) => "erspan",
+            Layer::Esp(_) => "esp",
+            Layer::Ah(_) => "ah",
+            Layer::Ike(_) => "ike",
+            Layer::Wireguard(_) => "wireguard",
+            Layer::L2tp(_) => "l2tp",
+            Layer::Stt(_) => "stt",
+            Layer::Named(named) => named.kind.name(),
+            Layer::Sctp(_) => "sctp",
+            Layer::UdpLite(_) => "udplite",
+            Layer::Igmp(_) => "igmp",
+            Layer::Llc(_) => "llc",
             Layer::Tcp(_) => "tcp",
             Layer::Udp(_) => "udp",
             Layer::Icmp(_) => "icmp",

@@ -434,9 +434,11 @@ impl<'a> Packet<'a> {
                 let fragment = self.layers[at + 1..]
                     .iter()
                     .map_while(|layer| match layer {
-                        Layer::Ipv6Extension(extension) => Some(extension),
+                        Layer::Ipv6Extension(extension) => Some(Some(extension)),
+                        Layer::Ah(_) => Some(None),
                         _ => None,
                     })
+                    .flatten()
                     .find(|extension| extension.fragment().is_some());
                 Some(Ip::V6(*ip, fragment.copied()))
             }

@@ -25,8 +25,6 @@ pub enum Reason {
     Fragment { offset: usize },
     /// The EtherType is none that is decoded.
     EtherType(u16),
-    /// The frame's EtherType is a length: IEEE 802.3 with LLC.
-    Llc,
     /// The IP protocol is none that is decoded.
     IpProtocol(u8),
     /// The link type is none that is decoded.
@@ -74,7 +72,6 @@ impl fmt::Display for Reason {
             Reason::Version { found } => write!(f, "version is {found}"),
             Reason::Fragment { offset } => write!(f, "fragment that begins at byte {offset}"),
             Reason::EtherType(number) => write!(f, "ethertype 0x{number:04x} is not decoded"),
-            Reason::Llc => f.write_str("IEEE 802.3 LLC is not decoded"),
             Reason::IpProtocol(number) => match crate::ip::protocol_name(number) {
                 Some(name) => write!(f, "IP protocol {number} ({name}) is not decoded"),
                 None => write!(f, "IP protocol {number} is not decoded"),

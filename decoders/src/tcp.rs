@@ -1,13 +1,18 @@
-//! TCP: RFC 9293; options: RFC 7323, RFC 2018.
+//! TCP: RFC 9293; options: RFC 7323, RFC 2018, RFC 7413, RFC 8684.
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
 use crate::stop::Reason;
-use crate::{dns, http, http2, tls};
+use crate::{dns, http, http2, stt, tls};
 use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::{HeaderError, HeaderSliceError};
 
 const MIN_LEN: usize = 20;
+
+/// Kind of the option that asks for a fast open or brings its cookie.
+pub const FAST_OPEN: u8 = 34;
+/// Kind of multipath TCP's option.
+pub const MULTIPATH: u8 = 30;
 
 /// A TCP header with its options. Where the capture was cut within the options,
 /// it has those that are there.
@@ -85,6 +90,36 @@ pub enum TcpOption<'a> {
     Nop,
     /// Any other: kind and the bytes after kind and length.
     Other(u8, &'a [u8]),
+}
+
+impl TcpOption<'_> {
+    /// What multipath TCP's option is about, by its subtype's name.
+    ///
+    /// ```
+    /// use decoders::tcp::TcpOption;
+    /// let option = TcpOption::Other(30, &[0x01, 0x81]);
+    /// assert_eq!(option.multipath(), Some("MP_CAPABLE"));
+    /// ```
+    pub fn multipath(&self) -> Option<&'static str> {
+        const NAMES: [&str; 9] = [
+            "MP_CAPABLE",
+            "MP_JOIN",
+            "DSS",
+            "ADD_ADDR",
+            "REMOVE_ADDR",
+            "MP_PRIO",
+            "MP_FAIL",
+            "MP_FASTCLOSE",
+            "MP_TCPRST",
+        ];
+        match self {
+            TcpOption::Other(MULTIPATH, [first, ..]) => {
+                let name = NAMES.get(usize::from(first >> 4)).copied();
+                Some(name.unwrap_or("unknown"))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Tcp<'a> {
@@ -216,6 +251,8 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
         span: cursor.span(),
     };
     let (source, destination) = (view.source_port(), view.destination_port());
+    let begins_stt = destination == stt::PORT
+        && stt::fits(&view, cursor.rest().get(header_len..).unwrap_or(&[]));
     if let Next::Done = cursor.push(Layer::Tcp(view), header_len, Next::Tcp) {
         return Next::Done;
     }
@@ -225,6 +262,9 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     }
     if http::fits(payload) {
         return http::decode(cursor);
+    }
+    if begins_stt {
+        return stt::decode(cursor);
     }
     if dns::is_tcp_port(source) || dns::is_tcp_port(destination) {
         return dns::decode_tcp(cursor);

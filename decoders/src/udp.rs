@@ -4,12 +4,18 @@ use crate::cursor::{Cursor, Next};
 use crate::dhcp;
 use crate::dns;
 use crate::encap::{Encap, Ports};
+use crate::esp;
+use crate::ike;
+use crate::l2tp;
 use crate::layer::{Layer, Span};
 use crate::stop::Reason;
+use crate::wireguard;
 use crate::{flannel_udp, fou, geneve, gtp_u, gue, mpls, teredo, vxlan, vxlan_gpe, weave_sleeve};
 use etherparse::UdpHeaderSlice;
 
 const LEN: usize = 8;
+const IKE: u16 = 500;
+const NAT_TRAVERSAL: u16 = 4500;
 
 /// A UDP header.
 #[derive(Debug, Clone)]
@@ -92,11 +98,34 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
     {
         return encap.into();
     }
-    if dns::is_port(source) || dns::is_port(destination) || dns::is_unmistakable(payload) {
-        return dns::decode(cursor);
+    let has_port = dns::is_port(source) || dns::is_port(destination);
+    if has_port || dns::is_unmistakable(payload) {
+        let next = dns::decode(cursor);
+        if cursor.rest().len() < payload.len() {
+            return next;
+        }
     }
-    if dhcp::is_port(destination) || dhcp::is_port(source) {
-        return dhcp::decode(cursor, destination.min(source));
+    if wireguard::begins(payload) && wireguard::fits(payload, promised, (source, destination)) {
+        return wireguard::decode(cursor);
+    }
+    by_port(cursor, payload, promised, (source, destination))
+}
+
+/// Protocols that both or one of the ends have on a port of their own.
+#[inline]
+fn by_port(cursor: &mut Cursor<'_, '_>, payload: &[u8], length: usize, ports: (u16, u16)) -> Next {
+    let is = |port| ports.0 == port || ports.1 == port;
+    if is(IKE) && ike::fits(payload, length) {
+        return ike::decode(cursor);
+    }
+    if is(NAT_TRAVERSAL) {
+        return esp::decode_nat_traversal(cursor, length).unwrap_or(Next::Done);
+    }
+    if is(l2tp::PORT) && l2tp::fits(payload, length) {
+        return l2tp::decode(cursor);
+    }
+    if dhcp::is_port(ports.1) || dhcp::is_port(ports.0) {
+        return dhcp::decode(cursor, ports.1.min(ports.0));
     }
     Next::Done
 }

@@ -54,6 +54,23 @@ fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
     [&[2; 12][..], &ethertype.to_be_bytes(), payload].concat()
 }
 
+fn esp() -> Vec<u8> {
+    [&[0, 0, 0x10, 1, 0, 0, 0, 7][..], &[0x77; 40]].concat()
+}
+
+/// IKE_SA_INIT, with one payload.
+fn ike() -> Vec<u8> {
+    let head = [33, 0x20, 34, 8, 0, 0, 0, 0, 0, 0, 0, 36];
+    [&[0x11; 8][..], &[0; 8], &head, &[0, 0, 0, 8, 1, 1, 0, 0]].concat()
+}
+
+fn wireguard(kind: u8, length: usize) -> Vec<u8> {
+    let mut message = vec![kind, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 7];
+    message.resize(16, 0);
+    message.resize(length, 0x55);
+    message
+}
+
 fn dns_answer() -> Vec<u8> {
     let mut message = vec![0x93, 0x17, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
     message.extend(b"\x03www\x06google\x03com\0\0\x01\0\x01");
@@ -362,6 +379,127 @@ fn packets() -> Vec<(LinkType, Vec<u8>, Vec<&'static str>)> {
             ),
             vec!["ipv4", "gre", "erspan", "eth", "ipv4", "tcp"],
         ),
+        (raw, ipv4(50, &esp()), vec!["ipv4", "esp"]),
+        (
+            raw,
+            ipv4(17, &udp(4500, &esp())),
+            vec!["ipv4", "udp", "udpencap", "esp"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(4500, &[&[0; 4][..], &ike()].concat())),
+            vec!["ipv4", "udp", "udpencap", "ike"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(4500, &[0xff])),
+            vec!["ipv4", "udp", "udpencap"],
+        ),
+        (raw, ipv4(17, &udp(500, &ike())), vec!["ipv4", "udp", "ike"]),
+        (
+            raw,
+            ipv4(51, &[&[6, 1][..], &[1; 10], &tcp(81, b"x")].concat()),
+            vec!["ipv4", "ah", "tcp"],
+        ),
+        (
+            raw,
+            ipv6(51, &[&[6, 4][..], &[1; 22], &tcp(81, b"x")].concat()),
+            vec!["ipv6", "ah", "tcp"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(4000, &wireguard(1, 148))),
+            vec!["ipv4", "udp", "wireguard"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(4000, &wireguard(2, 92))),
+            vec!["ipv4", "udp", "wireguard"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(53, &wireguard(3, 64))),
+            vec!["ipv4", "udp", "wireguard"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(51820, &wireguard(4, 48))),
+            vec!["ipv4", "udp", "wireguard"],
+        ),
+        (
+            raw,
+            ipv4(17, &udp(1701, &[0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 1])),
+            vec!["ipv4", "udp", "l2tp"],
+        ),
+        (
+            raw,
+            ipv4(
+                132,
+                &[
+                    &[7; 12][..],
+                    &[1, 0, 0, 20],
+                    &[9; 16],
+                    &[10, 0, 0, 6, 1, 1, 0, 0],
+                ]
+                .concat(),
+            ),
+            vec!["ipv4", "sctp"],
+        ),
+        (
+            raw,
+            ipv4(136, &[3, 0xe8, 7, 0xd0, 0, 8, 0, 1, 1, 2, 3]),
+            vec!["ipv4", "udplite"],
+        ),
+        (
+            raw,
+            ipv4(
+                2,
+                &[0x11, 100, 0, 0, 225, 0, 0, 1, 2, 125, 0, 1, 10, 0, 0, 9],
+            ),
+            vec!["ipv4", "igmp"],
+        ),
+        (
+            raw,
+            ipv4(
+                2,
+                &[
+                    0x22, 0, 0, 0, 0, 0, 0, 2, 4, 0, 0, 0, 225, 0, 0, 1, 6, 0, 0, 1, 225, 0, 0, 2,
+                    10, 0, 0, 9,
+                ],
+            ),
+            vec!["ipv4", "igmp"],
+        ),
+        (
+            LinkType::Ethernet,
+            ethernet(38, &[&[0x42, 0x42, 3][..], &[0; 35]].concat()),
+            vec!["eth", "llc", "stp"],
+        ),
+        (
+            LinkType::Ethernet,
+            ethernet(
+                8 + plain.len() as u16,
+                &[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &plain[..]].concat(),
+            ),
+            vec!["eth", "llc", "ipv4", "tcp"],
+        ),
+        (
+            LinkType::Ethernet,
+            ethernet(0x88cc, &[2, 7, 4, 2, 0, 0, 0, 0, 1, 0, 0]),
+            vec!["eth", "lldp"],
+        ),
+        (
+            raw,
+            ipv6(
+                43,
+                &[&[17, 2, 4, 1, 0, 0, 0, 0][..], &[0xfd; 16], &udp(7, b"x")].concat(),
+            ),
+            vec!["ipv6", "ipv6.routing", "udp"],
+        ),
+        (
+            raw,
+            ipv6(135, &[59, 1, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            vec!["ipv6", "mipv6"],
+        ),
         (raw, ipv4(4, &plain), vec!["ipv4", "ipip", "ipv4", "tcp"]),
         (
             raw,
@@ -465,6 +603,23 @@ fn use_up(packet: &Packet<'_>) {
                 seen((sleeve.sender(), sleeve.peers(), sleeve.frame_count()));
             }
             Layer::Gre(gre) => seen((gre.key(), gre.sequence(), gre.vni(), gre.flow_id())),
+            Layer::Esp(esp) => seen((esp.spi(), esp.sequence())),
+            Layer::Ah(ah) => seen((ah.spi(), ah.sequence(), ah.next_header())),
+            Layer::Ike(ike) => seen((ike.exchange_name(), ike.responder_spi())),
+            Layer::Wireguard(wg) => {
+                seen((wg.kind_name(), wg.sender(), wg.receiver(), wg.counter()))
+            }
+            Layer::L2tp(l2tp) => seen((l2tp.tunnel(), l2tp.session(), l2tp.version())),
+            Layer::Stt(stt) => seen(stt.context()),
+            Layer::Sctp(sctp) => seen(sctp.chunks().filter_map(|chunk| chunk.name()).count()),
+            Layer::UdpLite(udp) => seen((udp.coverage_is_right(), udp.payload_length())),
+            Layer::Igmp(igmp) => seen((
+                igmp.version(),
+                igmp.group(),
+                igmp.sources().count(),
+                igmp.records().flat_map(|record| record.sources()).count(),
+            )),
+            Layer::Llc(llc) => seen((llc.dsap(), llc.ssap(), llc.snap())),
             Layer::Erspan(erspan) => seen((erspan.session(), erspan.vlan(), erspan.kind())),
             Layer::Tcp(tcp) => seen((tcp.options().count(), tcp.payload_len())),
             Layer::Udp(udp) => seen(udp.payload_length()),

@@ -4,6 +4,8 @@
 mod build;
 #[path = "tshark_lines/packets.rs"]
 mod packets;
+#[path = "tshark_lines/protocols.rs"]
+mod protocols;
 
 use decoders::{LinkType, Ports, decode};
 use netdig::evidence::flow::FlowTable;
@@ -64,6 +66,13 @@ fn network() {
 fn tunnels() {
     compare("tunnels", LinkType::RawIp, &packets::tunnels());
     compare("mpls", LinkType::Ethernet, &packets::mpls());
+}
+
+#[test]
+fn protocols() {
+    compare("security", LinkType::RawIp, &protocols::security());
+    compare("tcp-options", LinkType::RawIp, &protocols::tcp_options());
+    compare("transports", LinkType::RawIp, &protocols::transports());
 }
 
 #[test]

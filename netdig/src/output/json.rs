@@ -3,13 +3,17 @@ mod dhcp;
 mod etcd;
 mod http;
 mod objects;
+mod protocols;
 mod tls;
 mod tunnels;
 
 use std::io;
 use std::net::SocketAddr;
 
-use decoders::{icmp::Quoted, tcp::TcpOption};
+use decoders::{
+    icmp::Quoted,
+    tcp::{FAST_OPEN, TcpOption},
+};
 use serde::Serialize;
 
 use super::{
@@ -58,6 +62,7 @@ impl JsonWriter {
         self.line.clear();
         write_line(&mut self.line, view.packet, view.tcp.as_ref());
         let tunnels = tunnels::of(view.packet);
+        let protocols = protocols::Protocols::of(view.packet);
         let object = Packet {
             schema: SCHEMA,
             kind: "packet",
@@ -97,6 +102,16 @@ impl JsonWriter {
             tls: tls::object(view.packet),
             dhcp: dhcp::object(view.packet),
             etcd: etcd::object(view.packet),
+            esp: protocols.esp,
+            ah: protocols.ah,
+            ike: protocols.ike,
+            wireguard: protocols.wireguard,
+            l2tp: protocols.l2tp,
+            stt: protocols.stt,
+            sctp: protocols.sctp,
+            udplite: protocols.udplite,
+            igmp: protocols.igmp,
+            routing: protocols.routing,
             stop: view.packet.stop.map(|stop| Stop {
                 layer: stop.layer,
                 offset: stop.offset,
@@ -372,6 +387,8 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
         tsval: None,
         tsecr: None,
         sack_perm: false,
+        fast_open: false,
+        mptcp: Vec::new(),
         sack: Vec::new(),
     };
     for option in tcp.options() {
@@ -387,7 +404,8 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
                 object.tsval = Some(value);
                 object.tsecr = Some(echo);
             }
-            _ => {}
+            TcpOption::Other(FAST_OPEN, _) => object.fast_open = true,
+            other => object.mptcp.extend(other.multipath()),
         }
     }
     Some(object)

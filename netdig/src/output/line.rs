@@ -9,6 +9,7 @@ mod dns;
 mod http2;
 mod icmp;
 mod network;
+mod protocols;
 mod tcp;
 pub mod text;
 mod tls;
@@ -152,7 +153,7 @@ fn write_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>, relative: Option<&Relative>) {
         Some(Layer::Tls(tls)) => tls::write(line, tls),
         Some(Layer::Dhcp(message)) => dhcp::write_v4(line, message),
         Some(Layer::Dhcpv6(message)) => dhcp::write_v6(line, message),
-        _ => network::write_bare_ip(line, ip),
+        _ => protocols::write(line, ip),
     }
 }
 

@@ -26,6 +26,31 @@ const LAYERS: &[(&str, &str)] = &[
     ("ah", "ah"),
     ("gre", "gre"),
     ("erspan", "erspan"),
+    ("mipv6", "mipv6"),
+    ("hip", "hip"),
+    ("shim6", "shim6"),
+    ("llc", "llc"),
+    ("stp", "stp"),
+    ("cdp", "cdp"),
+    ("lldp", "lldp"),
+    ("eapol", "eapol"),
+    ("pppoed", "pppoed"),
+    ("pppoes", "pppoes"),
+    ("slow", "slow"),
+    ("macsec", "macsec"),
+    ("loop", "loop"),
+    ("ptp", "ptp"),
+    ("cfm", "cfm"),
+    ("macc", "macc"),
+    ("batadv", "batadv"),
+    ("esp", "esp"),
+    ("udpencap", "udpencap"),
+    ("isakmp", "ike"),
+    ("wg", "wireguard"),
+    ("l2tp", "l2tp"),
+    ("sctp", "sctp"),
+    ("udplite", "udplite"),
+    ("igmp", "igmp"),
     ("udp", "udp"),
     ("tcp", "tcp"),
     ("icmp", "icmp"),
@@ -84,6 +109,7 @@ pub fn ours(packet: &Value) -> Facts {
         ("tcp.tsval", "/tcp/tsval"),
         ("tcp.tsecr", "/tcp/tsecr"),
         ("tcp.sack_perm", "/tcp/sack_perm"),
+        ("tcp.fast_open", "/tcp/fast_open"),
         ("udp.sport", "/udp/sport"),
         ("udp.dport", "/udp/dport"),
         ("udp.len", "/udp/len"),
@@ -121,8 +147,28 @@ pub fn ours(packet: &Value) -> Facts {
         ("dhcp.hostname", "/dhcp/hostname"),
         ("outer.src", "/outer/src"),
         ("outer.dst", "/outer/dst"),
+        ("routing.type", "/routing/type"),
+        ("routing.left", "/routing/left"),
+        ("esp.spi", "/esp/spi"),
+        ("esp.seq", "/esp/seq"),
+        ("ah.spi", "/ah/spi"),
+        ("ah.seq", "/ah/seq"),
+        ("ike.exchange", "/ike/exchange"),
+        ("ike.id", "/ike/id"),
+        ("wireguard.type", "/wireguard/type"),
+        ("wireguard.sender", "/wireguard/sender"),
+        ("wireguard.receiver", "/wireguard/receiver"),
+        ("wireguard.counter", "/wireguard/counter"),
+        ("l2tp.version", "/l2tp/version"),
+        ("sctp.sport", "/sctp/sport"),
+        ("sctp.dport", "/sctp/dport"),
+        ("sctp.vtag", "/sctp/vtag"),
+        ("udplite.sport", "/udplite/sport"),
+        ("udplite.dport", "/udplite/dport"),
+        ("igmp.type", "/igmp/type"),
+        ("igmp.version", "/igmp/version"),
     ];
-    for (fact, pointer) in plain {
+    for &(fact, pointer) in plain {
         put(&mut facts, fact, packet.pointer(pointer).map(plainly));
     }
     let ns = packet["ts_ns"].as_u64().expect("a time");
@@ -268,6 +314,10 @@ pub fn theirs(packet: &Node) -> Facts {
                 None => continue,
             },
         };
+        // A message of IGMP is shown within a layer of that name.
+        if name == "igmp" && layers.last() == Some(&name) {
+            continue;
+        }
         layers.push(name);
         if matches!(name, "icmp" | "icmpv6") {
             break;
@@ -443,6 +493,57 @@ fn innermost(facts: &mut Facts, layers: &[Node]) {
                     ],
                 );
             }
+            "esp" => numbers(
+                facts,
+                layer,
+                &[("esp.spi", "esp.spi"), ("esp.seq", "esp.sequence")],
+            ),
+            "ah" => numbers(
+                facts,
+                layer,
+                &[("ah.spi", "ah.spi"), ("ah.seq", "ah.sequence")],
+            ),
+            "isakmp" => numbers(
+                facts,
+                layer,
+                &[
+                    ("ike.exchange", "isakmp.exchangetype"),
+                    ("ike.id", "isakmp.messageid"),
+                ],
+            ),
+            "wg" => numbers(
+                facts,
+                layer,
+                &[
+                    ("wireguard.type", "wg.type"),
+                    ("wireguard.sender", "wg.sender"),
+                    ("wireguard.receiver", "wg.receiver"),
+                    ("wireguard.counter", "wg.counter"),
+                ],
+            ),
+            "l2tp" => numbers(facts, layer, &[("l2tp.version", "l2tp.version")]),
+            "sctp" => numbers(
+                facts,
+                layer,
+                &[
+                    ("sctp.sport", "sctp.srcport"),
+                    ("sctp.dport", "sctp.dstport"),
+                    ("sctp.vtag", "sctp.verification_tag"),
+                ],
+            ),
+            "udplite" => numbers(
+                facts,
+                layer,
+                &[
+                    ("udplite.sport", "udp.srcport"),
+                    ("udplite.dport", "udp.dstport"),
+                ],
+            ),
+            "igmp" => numbers(
+                facts,
+                layer,
+                &[("igmp.type", "igmp.type"), ("igmp.version", "igmp.version")],
+            ),
             _ => {}
         }
     }
@@ -497,6 +598,16 @@ fn ipv6(facts: &mut Facts, ip: &Node) {
         .get("ipv6.plen")
         .and_then(number)
         .map(|length| length + 40);
+    numbers(
+        facts,
+        ip,
+        &[
+            ("ah.spi", "ah.spi"),
+            ("ah.seq", "ah.sequence"),
+            ("routing.type", "ipv6.routing.type"),
+            ("routing.left", "ipv6.routing.segleft"),
+        ],
+    );
     put(facts, "ip.len", payload.map(|length| length.to_string()));
     put(facts, "ip.src", ip.get("ipv6.src").map(str::to_owned));
     put(facts, "ip.dst", ip.get("ipv6.dst").map(str::to_owned));
@@ -538,6 +649,10 @@ fn tcp(facts: &mut Facts, tcp: &Node) {
     }
     let permitted = tcp.get("tcp.options.sack_perm");
     put(facts, "tcp.sack_perm", permitted.map(|_| "true".to_owned()));
+    let fast_open = tcp
+        .get("tcp.options.tfo.request")
+        .or(tcp.get("tcp.options.tfo.cookie"));
+    put(facts, "tcp.fast_open", fast_open.map(|_| "true".to_owned()));
     let edge = |name| {
         tcp.all(name)
             .into_iter()

@@ -19,5 +19,7 @@ mod options;
 mod pdml;
 #[allow(dead_code)]
 mod program;
+#[path = "../tshark_lines/protocols.rs"]
+mod protocols;
 mod sets;
 mod streams;

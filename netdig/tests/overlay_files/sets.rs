@@ -1,6 +1,7 @@
 //! Captures by kind. Each frame has another second and nanosecond.
 
 use super::build::*;
+use super::protocols;
 use super::streams;
 
 /// One file: its name, link type (LINKTYPE registry) and frames.
@@ -145,6 +146,12 @@ pub fn all() -> Vec<Set> {
             each(&|p| ipv4(A, B, 47, &cat(&[&[0, 0, 0x65, 0x58], &ethernet(0x0800, p)]))),
         ),
         set("gre-forms", RAW, gre_forms()),
+        set("security", RAW, protocols::security()),
+        set("tcp-options", RAW, protocols::tcp_options()),
+        set("transports", RAW, protocols::transports()),
+        set("carriers", RAW, carriers()),
+        set("ipv6-named", RAW, ipv6_named()),
+        set("links", ETHERNET, named_links()),
         set("ipip", RAW, each(&|p| ipv4(A, B, 4, p))),
         set("6in4", RAW, each_v6(&|p| ipv4(A, B, 41, p))),
         set("4in6", RAW, each(&|p| ipv6(4, 64, p))),
@@ -427,6 +434,81 @@ fn gre_forms() -> Vec<Vec<u8>> {
         ]),
         gre(&[&sequence(0x22eb), &type_iii, &[0], &frame]),
         gre(&[&sequence(0x22eb), &type_iii, &[1], &[0; 8], &frame]),
+    ]
+}
+
+/// What tshark's line words by other packets or by what is carried.
+fn carriers() -> Vec<Vec<u8>> {
+    let l2tp = |message: &[u8]| ipv4(A, B, 17, &udp(1701, 1701, message));
+    let header = [0x13, 0x88, 0x17, 0x70, 0x11, 0x22, 0x33, 0x44, 0, 0, 0, 0];
+    let data = [
+        0, 3, 0, 18, 0, 0, 0, 7, 0, 1, 0, 2, 0, 0, 0, 0, b'h', b'i', 0, 0,
+    ];
+    vec![
+        l2tp(&[0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 1]),
+        l2tp(&[0xc8, 3, 0, 12, 0, 0, 0, 7, 0, 0, 0, 1]),
+        l2tp(&[0, 3, 0, 0, 0, 0, 0, 9, 1, 2, 3, 4]),
+        ipv4(A, B, 132, &cat(&[&header, &data])),
+    ]
+}
+
+/// Routing headers by type, and extension headers that are named alone.
+fn ipv6_named() -> Vec<Vec<u8>> {
+    let datagram = udp(1000, 2000, b"abcdefgh");
+    let routing = |kind, left| cat(&[&[17, 2, kind, left, 0, 0, 0, 0], &link_local(9), &datagram]);
+    vec![
+        ipv6(43, 64, &routing(4, 0)),
+        ipv6(43, 64, &routing(2, 0)),
+        ipv6(43, 64, &routing(3, 0)),
+        ipv6(135, 64, &cat(&[&[59, 1, 5, 0, 0, 0, 0, 0], &[0; 8]])),
+        ipv6(139, 64, &cat(&[&[59, 4, 1, 0x11, 0, 0, 0, 0], &[0; 32]])),
+        ipv6(140, 64, &cat(&[&[17, 0, 0x80, 0, 0, 0, 0, 1], &datagram])),
+    ]
+}
+
+/// 802.3 with LLC and SNAP, and EtherTypes that are named alone.
+fn named_links() -> Vec<Vec<u8>> {
+    let inner = ipv4(POD_A, POD_B, 17, &udp(5000, 6000, b"hello"));
+    let framed = |payload: &[u8]| {
+        let mut frame = ethernet(payload.len() as u16, payload);
+        frame.resize(frame.len().max(60), 0);
+        frame
+    };
+    let bridge = [0x80, 0, 2, 0, 0, 0, 0, 1];
+    let stp = cat(&[
+        &[0; 5],
+        &bridge,
+        &[0; 4],
+        &bridge,
+        &[0x80, 1, 0, 0, 20, 0, 2, 0, 15, 0],
+    ]);
+    vec![
+        framed(&cat(&[&[0x42, 0x42, 3], &stp])),
+        framed(&cat(&[&[0xaa, 0xaa, 3, 0, 0, 0x0c, 1, 0x0b], &stp])),
+        framed(&cat(&[
+            &[0xaa, 0xaa, 3, 0, 0, 0x0c, 0x20, 0],
+            &[2, 180, 0, 0],
+        ])),
+        framed(&cat(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &inner])),
+        framed(&cat(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 6], &arp(1, A, B)])),
+        framed(&cat(&[&[6, 6, 3], &inner])),
+        ethernet(
+            0x88cc,
+            &cat(&[
+                &[2, 7, 4],
+                &MAC_A,
+                &[4, 3, 5, b'a', b'b', 6, 2, 0, 120, 0, 0],
+            ]),
+        ),
+        ethernet(0x888e, &[1, 1, 0, 0]),
+        ethernet(0x8863, &[0x11, 9, 0, 0, 0, 4, 1, 1, 0, 0]),
+        ethernet(0x8809, &cat(&[&[1, 1], &[0; 44]])),
+        ethernet(0x9000, &[0; 46]),
+        ethernet(0x88f7, &cat(&[&[1, 2], &[0; 44]])),
+        ethernet(0x8808, &cat(&[&[0, 1], &[0; 44]])),
+        ethernet(0x8035, &arp(3, A, B)),
+        ethernet(0x88a8, &cat(&[&[0, 5, 0x88, 0xa8, 0, 6, 8, 0], &inner])),
+        ethernet(0x9100, &cat(&[&[0, 5, 0x81, 0, 0, 6, 8, 0], &inner])),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The objects of the JSON format, as docs/json.md has them.
 use std::net::IpAddr;
 
+use super::protocols;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -57,6 +58,26 @@ pub(super) struct Packet<'a> {
     pub(super) dhcp: Option<super::dhcp::Dhcp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) etcd: Option<super::etcd::Etcd>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) esp: Option<protocols::Security>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ah: Option<protocols::Security>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ike: Option<protocols::Ike>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) wireguard: Option<protocols::Wireguard>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) l2tp: Option<protocols::L2tp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stt: Option<protocols::Stt>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sctp: Option<protocols::Sctp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) udplite: Option<protocols::UdpLite>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) igmp: Option<protocols::Igmp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) routing: Option<protocols::Routing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop: Option<Stop>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,6 +202,12 @@ pub(super) struct Tcp {
     pub(super) tsecr: Option<u32>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) sack_perm: bool,
+    /// A fast open is asked for, or its cookie is there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) fast_open: bool,
+    /// Subtypes of multipath TCP's options.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) mptcp: Vec<&'static str>,
     /// Left and right edges of blocks, relative as `ack` is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) sack: Vec<[u32; 2]>,

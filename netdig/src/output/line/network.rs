@@ -9,8 +9,6 @@ use decoders::{Ip, Layer, Reason, Stop};
 use std::io::Write;
 use std::net::IpAddr;
 
-const ESP: u8 = 50;
-
 pub(super) fn write_fragment(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
     let Some(fragment) = ip.fragment() else {
         return;
@@ -59,6 +57,10 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
         return line.protocol(b"GRE").extend_from_slice(b"Encapsulated PPP");
     }
     let Some(stop) = packet.stop else {
+        if let Some(name) = extension_column(packet.layers.last()) {
+            line.protocol(name);
+            return;
+        }
         let out = line.protocol(version);
         if ip.version() == 6 {
             out.extend_from_slice(b"IPv6 no next header");
@@ -67,14 +69,6 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
     };
     let rest = packet.data.get(stop.offset..).unwrap_or(&[]);
     match (stop.reason, stop.layer) {
-        (Reason::IpProtocol(ESP), _) if rest.len() >= 4 => {
-            let out = line.protocol(b"ESP");
-            out.extend_from_slice(b"ESP (SPI=0x");
-            rest[..4]
-                .iter()
-                .for_each(|byte| push_hex(out, u64::from(*byte), 2));
-            out.push(b')');
-        }
         (Reason::IpProtocol(number), _) => write_protocol(line, number, ip.version(), version),
         (Reason::EtherType(number), _) if is_gre(packet.layers.last()) => {
             let out = line.protocol(b"GRE");
@@ -105,6 +99,19 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
             };
             push_stop(line.protocol(column), stop);
         }
+    }
+}
+
+/// Extension headers behind which nothing follows, as a rule.
+fn extension_column(layer: Option<&Layer<'_>>) -> Option<&'static [u8]> {
+    let Some(Layer::Ipv6Extension(extension)) = layer else {
+        return None;
+    };
+    match extension.name() {
+        "mipv6" => Some(b"MIPv6"),
+        "hip" => Some(b"HIP"),
+        "shim6" => Some(b"SHIM6"),
+        _ => None,
     }
 }
 
@@ -157,8 +164,17 @@ pub(super) fn write_without_ip(line: Line<'_, '_, '_>) {
     if let Some(layer @ Layer::Mpls(_)) = packet.layers.last() {
         return super::tunnel::write(line, layer);
     }
+    if let Some(Layer::Named(named)) = packet.layers.last() {
+        let out = line.protocol(named.kind.column().as_bytes());
+        if let Some(stop) = packet.stop {
+            push_reason(out, stop);
+        }
+        return;
+    }
     let Some(stop) = packet.stop else {
-        line.protocol(b"Ethernet");
+        let is_llc = matches!(packet.layers.last(), Some(Layer::Llc(_)));
+        let column: &[u8] = if is_llc { b"LLC" } else { b"Ethernet" };
+        line.protocol(column);
         return;
     };
     match (stop.layer, stop.reason) {
@@ -167,7 +183,7 @@ pub(super) fn write_without_ip(line: Line<'_, '_, '_>) {
             push_hex(&mut name, u64::from(number), 4);
             push_reason(line.protocol(&name), stop);
         }
-        (_, Reason::Llc) => push_reason(line.protocol(b"LLC"), stop),
+        ("llc", _) => push_stop(line.protocol(b"LLC"), stop),
         ("ipv4", reason) => {
             let first = packet.data.get(stop.offset).map_or(5, |byte| byte & 0xf);
             write_bad_ipv4(line, stop, reason, first);

@@ -3,15 +3,15 @@
 use super::text::{push_decimal, push_hex};
 use super::{Line, push_ports};
 use crate::evidence::flow::Relative;
-use decoders::tcp::{Tcp, TcpFlags, TcpOption};
+use decoders::tcp::{FAST_OPEN, MULTIPATH, Tcp, TcpFlags, TcpOption};
 
 /// Option kinds that are shown by their number alone (IANA's registry).
 const MD5: u8 = 19;
 const USER_TIMEOUT: u8 = 28;
-const FAST_OPEN: u8 = 34;
 const EXPERIMENTS: [u8; 2] = [253, 254];
 
 pub(super) fn write(line: Line<'_, '_, '_>, tcp: &Tcp<'_>, relative: Option<&Relative>) {
+    let column = line.out.len();
     let out = line.protocol(b"TCP");
     let flags = tcp.flags();
     let numbers = relative.copied().unwrap_or(Relative {
@@ -32,6 +32,12 @@ pub(super) fn write(line: Line<'_, '_, '_>, tcp: &Tcp<'_>, relative: Option<&Rel
     }
     push_field(out, b" Len=", tcp.payload_len() as u32);
     for option in tcp.options() {
+        if let TcpOption::Other(MULTIPATH, _) = option
+            && out[column..].starts_with(b"TCP")
+        {
+            // Too rare to be looked for before the column is written.
+            out.splice(column..column, *b"MP");
+        }
         push_option(out, option, numbers.ack_base);
     }
 }

@@ -1,0 +1,121 @@
+//! L2TP over UDP: RFC 2661 (version 2), RFC 3931 (version 3).
+
+use crate::cursor::{Cursor, Next};
+use crate::layer::{Layer, Span};
+use crate::stop::Reason;
+
+pub(crate) const PORT: u16 = 1701;
+const CONTROL: u16 = 0x8000;
+const LENGTH: u16 = 0x4000;
+const SEQUENCE: u16 = 0x0800;
+const OFFSET: u16 = 0x0200;
+const RESERVED: u16 = 0x34f0;
+const VERSION: u16 = 0x000f;
+const CONTROL_LEN: usize = 12;
+
+/// An L2TP header.
+#[derive(Debug, Clone, Copy)]
+pub struct L2tp<'a> {
+    header: &'a [u8],
+    pub span: Span,
+}
+
+impl L2tp<'_> {
+    fn flags(&self) -> u16 {
+        u16::from_be_bytes([self.header[0], self.header[1]])
+    }
+
+    /// 2 or 3.
+    pub fn version(&self) -> u8 {
+        (self.flags() & VERSION) as u8
+    }
+
+    /// A control message, not a session's data.
+    pub fn is_control(&self) -> bool {
+        self.flags() & CONTROL != 0
+    }
+
+    /// Number of the tunnel; of version 3, of the control connection, which
+    /// data do not tell.
+    pub fn tunnel(&self) -> Option<u32> {
+        match (self.version(), self.is_control()) {
+            (2, _) => Some(self.long(self.ids()) >> 16),
+            (_, true) => Some(self.long(4)),
+            _ => None,
+        }
+    }
+
+    /// Number of the session; control messages of version 3 have none.
+    pub fn session(&self) -> Option<u32> {
+        match (self.version(), self.is_control()) {
+            (2, _) => Some(self.long(self.ids()) & 0xffff),
+            (_, true) => None,
+            _ => Some(self.long(4)),
+        }
+    }
+
+    /// Bytes.
+    pub fn header_len(&self) -> usize {
+        self.header.len()
+    }
+
+    /// Where tunnel and session stand in version 2.
+    fn ids(&self) -> usize {
+        if self.flags() & LENGTH != 0 { 4 } else { 2 }
+    }
+
+    fn long(&self, at: usize) -> u32 {
+        let bytes = self
+            .header
+            .get(at..)
+            .and_then(|rest| rest.first_chunk::<4>());
+        bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+    }
+}
+
+/// Whether the captured payload can be L2TP: reserved bits are 0, and control
+/// messages have their length and sequence numbers. `length`: bytes on the wire.
+pub(crate) fn fits(payload: &[u8], length: usize) -> bool {
+    let Some(&[a, b, c, d]) = payload.first_chunk::<4>() else {
+        return false;
+    };
+    let flags = u16::from_be_bytes([a, b]);
+    let word = u16::from_be_bytes([c, d]);
+    let control = flags & (LENGTH | SEQUENCE) == LENGTH | SEQUENCE
+        && flags & OFFSET == 0
+        && usize::from(word) == length;
+    match (flags & VERSION, flags & CONTROL != 0) {
+        _ if flags & RESERVED != 0 => false,
+        (2 | 3, true) => control && length >= CONTROL_LEN,
+        (2, false) => flags & LENGTH == 0 || usize::from(word) == length,
+        (3, false) => flags == 3 && word == 0,
+        _ => false,
+    }
+}
+
+pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
+    let rest = cursor.rest();
+    let Some(&[a, b]) = rest.first_chunk::<2>() else {
+        return cursor.too_short("l2tp", 6);
+    };
+    let flags = u16::from_be_bytes([a, b]);
+    let len = match (flags & VERSION, flags & CONTROL != 0) {
+        (_, true) => CONTROL_LEN,
+        (3, false) => 8,
+        _ => {
+            let present = |flag, len| if flags & flag != 0 { len } else { 0 };
+            6 + present(LENGTH, 2) + present(SEQUENCE, 4) + present(OFFSET, 2)
+        }
+    };
+    let Some(header) = rest.get(..len) else {
+        return cursor.too_short("l2tp", len);
+    };
+    let span = cursor.span();
+    let data = flags & CONTROL == 0;
+    match cursor.push(Layer::L2tp(L2tp { header, span }), len, Next::Udp) {
+        Next::Udp if data && cursor.wire_len() > 0 => {
+            cursor.stop("l2tp", Reason::Form("what an L2TP session carries"))
+        }
+        _ => Next::Done,
+    }
+}
