@@ -19,18 +19,23 @@ const PROTOCOLS: [(&str, &str); 5] = [
 fn verdicts_are_those_of_tshark() {
     let scratch = Scratch::new("checksums");
     for mut set in sets::all() {
-        if !compare(&scratch, &set, "as it is") {
-            return;
+        if set.name == "wrong-lengths" {
+            // Of a payload length of 0 over IPv6, tshark looks at nothing.
+            set.frames.pop();
         }
-        for frame in &mut set.frames {
+        let mut right = set.frames.clone();
+        for frame in &mut right {
             put_right(set.link, frame);
         }
-        compare(&scratch, &set, "put right");
+        set.frames.extend(right);
+        if !compare(&scratch, &set) {
+            return;
+        }
     }
 }
 
 /// `false` where there is no tshark.
-fn compare(scratch: &Scratch, set: &Set, form: &str) -> bool {
+fn compare(scratch: &Scratch, set: &Set) -> bool {
     let file = scratch.file(&format!("{}.pcap", set.name), &capture(set, usize::MAX));
     let Some(theirs) = tshark(file.to_str().expect("a path of text")) else {
         return false;
@@ -40,10 +45,15 @@ fn compare(scratch: &Scratch, set: &Set, form: &str) -> bool {
     for (at, (frame, theirs)) in set.frames.iter().zip(&theirs).enumerate() {
         let ours = ours(&decoded(set.link, frame));
         for ((ours, theirs), (layer, _)) in ours.iter().zip(theirs).zip(PROTOCOLS) {
-            // tshark goes on into what an error quotes, and has no absent one
-            // over IPv6, where tunnels may leave it out.
-            let agree = |(ours, theirs): (&u8, &u8)| ours == theirs || (*ours, *theirs) == (3, 4);
-            if ours.len() > theirs.len() || !ours.iter().zip(theirs).all(agree) {
+            // tshark goes on into what an error quotes, has no absent one over
+            // IPv6, where tunnels may leave it out, follows routes to their end,
+            // and says nothing where a length is wrong.
+            let agree = |(ours, theirs): (&u8, &u8)| {
+                ours == theirs || *ours == 2 || (*ours, *theirs) == (3, 4)
+            };
+            let further = ours.get(theirs.len()..).unwrap_or(&[]);
+            let alike = ours.iter().zip(theirs).all(agree);
+            if !alike || further.iter().any(|verdict| matches!(verdict, 0 | 1 | 4)) {
                 different.push(format!(
                     "{} {layer}: netdig {ours:?}, tshark {theirs:?}",
                     at + 1
@@ -51,7 +61,7 @@ fn compare(scratch: &Scratch, set: &Set, form: &str) -> bool {
             }
         }
     }
-    assert!(different.is_empty(), "{}, {form}: {different:#?}", set.name);
+    assert!(different.is_empty(), "{}: {different:#?}", set.name);
     true
 }
 
@@ -101,6 +111,9 @@ fn tshark(file: &str) -> Option<Vec<Vec<Vec<u8>>>> {
     let mut arguments = vec!["-n", "-r", file, "-T", "fields", "-E", "separator=|"];
     for field in &fields {
         arguments.extend(["-e", field]);
+    }
+    for off in ["ip.defragment:FALSE", "ipv6.defragment:FALSE"] {
+        arguments.extend(["-o", off]);
     }
     for on in ["ip", "tcp", "udp"] {
         let option: &str = match on {
