@@ -1,6 +1,7 @@
 //! Verdicts on checksums, netdig's against tshark's.
 
 use super::against_tshark::capture;
+use super::pdml::DECODE_AS;
 use super::program::{Scratch, tool};
 use super::sets::{self, Set};
 use decoders::checksum::{Verdict, verify};
@@ -123,7 +124,7 @@ fn tshark(file: &str) -> Option<Vec<Vec<Vec<u8>>>> {
         };
         arguments.extend(["-o", option]);
     }
-    arguments.extend(["-d", "udp.port==8285,ip", "-d", "udp.port==8472,vxlan"]);
+    arguments.extend(DECODE_AS.iter().flat_map(|rule| ["-d", rule]));
     let output = tool("tshark", &arguments)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let numbers = |list: &str| {

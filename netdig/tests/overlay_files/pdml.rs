@@ -59,6 +59,15 @@ impl Node {
     }
 }
 
+/// Ports that tshark has otherwise, or not at all.
+pub const DECODE_AS: [&str; 5] = [
+    "udp.port==8285,ip",
+    "udp.port==8472,vxlan",
+    "udp.port==6784,vxlan",
+    "udp.port==5555,ip",
+    "udp.port==5556,ipv6",
+];
+
 /// The packets of a file as tshark dissects them, the ports told that it has otherwise; `None`
 /// where there is no tshark.
 pub fn dissect(file: &Path) -> Option<Vec<Node>> {
@@ -69,18 +78,7 @@ pub fn dissect(file: &Path) -> Option<Vec<Node>> {
         "-T",
         "pdml",
     ];
-    arguments.extend([
-        "-d",
-        "udp.port==8285,ip",
-        "-d",
-        "udp.port==8472,vxlan",
-        "-d",
-        "udp.port==6784,vxlan",
-        "-d",
-        "udp.port==5555,ip",
-        "-d",
-        "udp.port==5556,ipv6",
-    ]);
+    arguments.extend(DECODE_AS.iter().flat_map(|rule| ["-d", rule]));
     // What one packet says, as netdig has it; not what several say together.
     for off in [
         "ip.defragment:FALSE",
