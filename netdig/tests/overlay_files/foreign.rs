@@ -164,7 +164,7 @@ fn frames_cut_by_a_snap_length() {
         let mut pcap = Pcap::new(false, 0xa1b2_3c4d, 262_144, set.link);
         for (at, frame) in set.frames.iter().enumerate() {
             // The headers of a tunnel and of what it carries take about 100 bytes.
-            let snap = frame.len().min(40 + at * 37 % 130);
+            let snap = frame.len().min(40 + at * 37 % 90);
             pcap.record(1, at as u32, frame.len() as u32, &frame[..snap]);
         }
         let file = scratch.file(&format!("{}.pcap", set.name), &pcap.0.out);
@@ -177,8 +177,9 @@ fn frames_cut_by_a_snap_length() {
     for line in &total.different {
         println!("  {line}");
     }
-    // tshark shows the fields of a header up to the cut, netdig whole headers.
-    let enough = total.fields_alike * 100 >= total.fields * 95;
+    // tshark shows the fields of a header up to the cut, netdig whole headers: the
+    // more headers a set has, the more is cut within one.
+    let enough = total.fields_alike * 100 >= total.fields * 94;
     assert!(enough, "{}:\n{}", total.share(), total.different.join("\n"));
 }
 
