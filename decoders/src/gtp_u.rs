@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::ethernet;
+use crate::ip;
 use crate::layer::{Layer, Span};
 use crate::stop::Reason;
 
@@ -201,13 +202,10 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
 /// The header does not say what kind of session it is: a user's packet is IP, or
 /// in private networks an Ethernet frame.
 fn inside(cursor: &mut Cursor<'_, '_>) -> Next {
-    let rest = cursor.rest();
-    match rest.first().map(|byte| byte >> 4) {
-        Some(4) => return Next::Ipv4,
-        Some(6) => return Next::Ipv6,
-        None => return cursor.too_short("gtp-u", 1),
-        _ => {}
+    if let Ok(next) = ip::by_version(cursor, "gtp-u", 1) {
+        return next;
     }
+    let rest = cursor.rest();
     if rest.len() < ethernet::LEN && cursor.wire_len() >= ethernet::LEN {
         return cursor.too_short("gtp-u", ethernet::LEN);
     }

@@ -4,6 +4,7 @@
 use crate::cursor::{Cursor, Next};
 use crate::ethernet;
 use crate::fou;
+use crate::ip;
 use crate::layer::{Layer, Span};
 use crate::stop::Reason;
 
@@ -115,13 +116,10 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
 /// Nothing in the stack says what it carries: IP by its version, a pseudowire's
 /// control word by its zeros, otherwise a frame without one.
 fn inside(cursor: &mut Cursor<'_, '_>) -> Next {
-    let rest = cursor.rest();
-    match rest.first().map(|byte| byte >> 4) {
-        Some(4) => return Next::Ipv4,
-        Some(6) => return Next::Ipv6,
-        None => return cursor.too_short("mpls", 1),
-        _ => {}
+    if let Ok(next) = ip::by_version(cursor, "mpls", 1) {
+        return next;
     }
+    let rest = cursor.rest();
     let frame = if rest[0] == 0 { CONTROL_WORD } else { 0 };
     let known = frame + ethernet::LEN;
     if rest.len() < known && cursor.wire_len() >= known {

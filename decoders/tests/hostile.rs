@@ -1,5 +1,8 @@
 //! Cut and corrupt frames: never a panic, always a reason.
 
+mod build;
+
+use build::{ethernet, ipv4, ipv6, udp};
 use decoders::{
     Encap, Layer, LinkType, MAX_ENCAPSULATIONS, Packet, Ports, Reason, decode, identity, inside,
 };
@@ -16,42 +19,12 @@ const LINKS: [LinkType; 9] = [
     LinkType::Other(147),
 ];
 
-fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![
-        0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-    ];
-    packet.extend(payload);
-    let len = packet.len() as u16;
-    packet[2..4].copy_from_slice(&len.to_be_bytes());
-    packet
-}
-
-fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend((payload.len() as u16).to_be_bytes());
-    packet.extend([next, 64]);
-    packet.extend([0xfd; 32]);
-    packet.extend(payload);
-    packet
-}
-
-fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
-    let words = [40000, port, 8 + payload.len() as u16, 0];
-    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-    bytes.extend(payload);
-    bytes
-}
-
 fn tcp(port: u16, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x30, 0x39, (port >> 8) as u8, port as u8];
     bytes.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x80, 0x18, 1, 0, 0, 0, 0, 0]);
     bytes.extend([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
     bytes.extend(payload);
     bytes
-}
-
-fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    [&[2; 12][..], &ethertype.to_be_bytes(), payload].concat()
 }
 
 fn esp() -> Vec<u8> {

@@ -1,39 +1,13 @@
 //! Protocols by the bytes of one packet each, cross-checked against tshark.
 
-use decoders::{Layer, LinkType, Packet, Ports, Reason, decode};
+mod build;
 
-fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![
-        0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-    ];
-    packet.extend(payload);
-    let len = packet.len() as u16;
-    packet[2..4].copy_from_slice(&len.to_be_bytes());
-    packet
-}
-
-fn udp(ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
-    let words = [ports.0, ports.1, 8 + payload.len() as u16, 0];
-    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-    bytes.extend(payload);
-    bytes
-}
-
-fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    [&[2; 12][..], &ethertype.to_be_bytes(), payload].concat()
-}
-
-fn raw(data: &[u8]) -> Packet<'_> {
-    decode(LinkType::RawIp, data, data.len(), &Ports::default())
-}
-
-fn names(packet: &Packet<'_>) -> Vec<&'static str> {
-    packet.layer_names().collect()
-}
+use build::{ethernet, ipv4, names, raw, udp_between};
+use decoders::{Layer, LinkType, Ports, Reason, decode};
 
 #[test]
 fn gre_words() {
-    let inner = ipv4(17, &udp((1, 2), b"abc"));
+    let inner = ipv4(17, &udp_between(1, 2, b"abc"));
     let words = [0xb0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 9];
     let data = ipv4(47, &[&words, &inner[..]].concat());
     let packet = raw(&data);
@@ -50,7 +24,7 @@ fn gre_words() {
 
 #[test]
 fn nvgre_network_and_flow() {
-    let frame = ethernet(0x0800, &ipv4(17, &udp((1, 2), b"abc")));
+    let frame = ethernet(0x0800, &ipv4(17, &udp_between(1, 2, b"abc")));
     let data = ipv4(
         47,
         &[&[0x20, 0, 0x65, 0x58, 0, 0x12, 0x34, 5], &frame[..]].concat(),
@@ -75,7 +49,7 @@ fn pptp_call() {
 
 #[test]
 fn erspan_sessions() {
-    let frame = ethernet(0x0800, &ipv4(17, &udp((1, 2), b"abc")));
+    let frame = ethernet(0x0800, &ipv4(17, &udp_between(1, 2, b"abc")));
     let two = [0x10, 100, 0x0c, 7, 0, 0, 0, 1];
     let three = [0x20, 100, 0x0c, 7, 0, 0, 0, 16, 0, 5, 0, 0];
     for (gre, header, kind) in [
@@ -108,7 +82,7 @@ fn hex(text: &str) -> Vec<u8> {
 #[test]
 fn esp_and_ah() {
     let esp = [&hex("00001001 00000007")[..], &[0x77; 40]].concat();
-    for data in [ipv4(50, &esp), ipv4(17, &udp((4500, 4500), &esp))] {
+    for data in [ipv4(50, &esp), ipv4(17, &udp_between(4500, 4500, &esp))] {
         let packet = raw(&data);
         let Some(Layer::Esp(esp)) = packet.layers.last() else {
             panic!("ESP")
@@ -117,7 +91,7 @@ fn esp_and_ah() {
         assert_eq!(packet.stop, None);
     }
     let header = hex("11040000 00001000 00000009 000000000000000000000000");
-    let data = ipv4(51, &[&header[..], &udp((1, 2), b"abc")].concat());
+    let data = ipv4(51, &[&header[..], &udp_between(1, 2, b"abc")].concat());
     let packet = raw(&data);
     assert_eq!(names(&packet), ["ipv4", "ah", "udp"]);
     let Layer::Ah(ah) = &packet.layers[1] else {
@@ -138,7 +112,7 @@ fn ike_exchanges() {
         ("2110 02 00", 1, "Identity Protection (Main Mode)"),
     ] {
         let text = format!("{ids}{head} 00000000 00000024 0000000801010000");
-        let data = ipv4(17, &udp((500, 500), &hex(&text)));
+        let data = ipv4(17, &udp_between(500, 500, &hex(&text)));
         let packet = raw(&data);
         let Some(Layer::Ike(ike)) = packet.layers.last() else {
             panic!("IKE")
@@ -160,7 +134,7 @@ fn ports_of_security_protocols_with_other_shapes() {
         (51820, &[4, 0, 0, 0, 1, 1, 1, 1]),
         (51820, &[1; 148]),
     ] {
-        let data = ipv4(17, &udp((40000, port), payload));
+        let data = ipv4(17, &udp_between(40000, port, payload));
         let packet = raw(&data);
         assert_eq!((packet.layers.len(), packet.stop), (2, None), "{port}");
     }
@@ -201,7 +175,7 @@ fn wireguard_messages() {
         ),
         (message(four, 32), "Keepalive", Some(0x1122_3344), Some(7)),
     ] {
-        let data = ipv4(17, &udp((40000, 41111), &bytes));
+        let data = ipv4(17, &udp_between(40000, 41111, &bytes));
         let packet = raw(&data);
         let Some(Layer::Wireguard(found)) = packet.layers.last() else {
             panic!("{kind}")
@@ -209,13 +183,16 @@ fn wireguard_messages() {
         assert_eq!((found.kind_name(), found.receiver()), (kind, receiver));
         assert_eq!(found.counter(), counter);
         // One byte more is not its length.
-        let data = ipv4(17, &udp((40000, 41111), &[&bytes[..], &[0]].concat()));
+        let data = ipv4(17, &udp_between(40000, 41111, &[&bytes[..], &[0]].concat()));
         assert_eq!(raw(&data).layers.len(), 2);
     }
     // On any other port data need a counter that can be.
     let data = message("04000000 44332211 0700000000000100", 80);
     for (port, layers) in [(41111, 2), (51871, 3)] {
-        assert_eq!(raw(&ipv4(17, &udp((1, port), &data))).layers.len(), layers);
+        assert_eq!(
+            raw(&ipv4(17, &udp_between(1, port, &data))).layers.len(),
+            layers
+        );
     }
 }
 
@@ -234,7 +211,7 @@ fn l2tp_versions() {
         ),
         ("0003 0000 00000009 0102", (3, false, None, Some(9))),
     ] {
-        let data = ipv4(17, &udp((1701, 1701), &hex(bytes)));
+        let data = ipv4(17, &udp_between(1701, 1701, &hex(bytes)));
         let packet = raw(&data);
         let Layer::L2tp(l2tp) = &packet.layers[2] else {
             panic!("L2TP")
@@ -319,7 +296,7 @@ fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn ipv6_extensions() {
     let routing = hex("11020401 00000000 fe800000000000000000000000000009");
-    let data = ipv6(43, &[&routing[..], &udp((1, 2), b"abc")].concat());
+    let data = ipv6(43, &[&routing[..], &udp_between(1, 2, b"abc")].concat());
     let packet = raw(&data);
     let Layer::Ipv6Extension(header) = &packet.layers[1] else {
         panic!("routing")
@@ -327,7 +304,7 @@ fn ipv6_extensions() {
     assert_eq!(header.routing(), Some((4, 1)));
     assert_eq!(header.routing_name(), Some("srv6"));
     // A jumbogram ends where its option says, not where the frame does.
-    let datagram = udp((1, 2), &[7; 70_000]);
+    let datagram = udp_between(1, 2, &[7; 70_000]);
     let mut data = ipv6(0, &hex("1100c204 00000000"));
     (data[4], data[5]) = (0, 0);
     data[44..48].copy_from_slice(&(8 + datagram.len() as u32).to_be_bytes());
@@ -345,7 +322,7 @@ fn ipv6_extensions() {
 
 #[test]
 fn links() {
-    let inner = ipv4(17, &udp((1, 2), b"abc"));
+    let inner = ipv4(17, &udp_between(1, 2, b"abc"));
     let snap = [&hex("aaaa03 000000 0800")[..], &inner].concat();
     let mut framed = ethernet(snap.len() as u16, &snap);
     framed.resize(70, 0xee);

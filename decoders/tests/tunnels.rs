@@ -1,33 +1,14 @@
 //! What the headers of rarer tunnels say, and payloads on their ports that are
 //! none.
 
-use decoders::{Encap, Layer, LinkType, MAX_ENCAPSULATIONS, Packet, Ports, Reason, decode};
+mod build;
+
+use build::{ipv4, ipv6, names, raw, udp_between};
+use decoders::{Encap, Layer, LinkType, MAX_ENCAPSULATIONS, Ports, Reason, decode};
 use std::net::Ipv4Addr;
 
-fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![
-        0x45, 0, 0, 0, 0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
-    ];
-    packet.extend(payload);
-    let len = packet.len() as u16;
-    packet[2..4].copy_from_slice(&len.to_be_bytes());
-    packet
-}
-
-fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x60, 0, 0, 0];
-    packet.extend((payload.len() as u16).to_be_bytes());
-    packet.extend([next, 64]);
-    packet.extend([0xfd; 32]);
-    packet.extend(payload);
-    packet
-}
-
 fn between(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
-    let words = [source, destination, 8 + payload.len() as u16, 0];
-    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-    bytes.extend(payload);
-    ipv4(17, &bytes)
+    ipv4(17, &udp_between(source, destination, payload))
 }
 
 fn over_udp(port: u16, payload: &[u8]) -> Vec<u8> {
@@ -41,14 +22,6 @@ fn inner() -> Vec<u8> {
 
 fn frame() -> Vec<u8> {
     [&[2; 12][..], &[8, 0], &inner()].concat()
-}
-
-fn raw(data: &[u8]) -> Packet<'_> {
-    decode(LinkType::RawIp, data, data.len(), &Ports::default())
-}
-
-fn names(packet: &Packet<'_>) -> Vec<&'static str> {
-    packet.layer_names().collect()
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The packets of two field cases, byte for byte: a request through a flannel
 //! tunnel seen on both of its sides, and a DNS query that went astray.
 
+mod build;
+
+use build::{names, raw};
 use decoders::icmp::Quoted;
 use decoders::tcp::{Tcp, TcpOption};
 use decoders::{Encap, LinkType, Packet, Ports, decode, identity};
@@ -15,14 +18,6 @@ fn bytes(file: &str) -> Vec<u8> {
         .flat_map(|line| line.split_whitespace().skip(1))
         .map(|byte| u8::from_str_radix(byte, 16).unwrap())
         .collect()
-}
-
-fn raw(data: &[u8]) -> Packet<'_> {
-    decode(LinkType::RawIp, data, data.len(), &Ports::default())
-}
-
-fn names(packet: &Packet<'_>) -> Vec<&'static str> {
-    packet.layer_names().collect()
 }
 
 fn address(text: &str) -> IpAddr {

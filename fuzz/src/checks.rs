@@ -125,20 +125,8 @@ fn frame_of(link: u16, frame: &[u8], longer: usize) {
     ENGINES.with_borrow_mut(|engines| {
         for engine in engines {
             let frame = Frame {
-                ts_ns: 1,
-                via: Via::File,
-                link: link_type,
-                interface: 0,
-                data: frame,
                 orig_len: orig_len as u32,
-                process: None,
-                fd: None,
-                peer: None,
-                encap: None,
-                errno: None,
-                netns: None,
-                cgroup: None,
-                file_n: None,
+                ..Frame::new(1, Via::File, link_type, frame)
             };
             let interface = Interface {
                 name: "any".to_owned(),

@@ -111,22 +111,8 @@ fn packet() -> Vec<u8> {
 }
 
 fn frame(data: &[u8]) -> Frame<'_> {
-    Frame {
-        ts_ns: 1_700_000_000_000_000_000,
-        via: Via::UdpSend,
-        link: LinkType::RawIp,
-        interface: 0,
-        data,
-        orig_len: data.len() as u32,
-        process: None,
-        fd: None,
-        peer: None,
-        encap: None,
-        errno: None,
-        netns: None,
-        cgroup: None,
-        file_n: None,
-    }
+    const AT: u64 = 1_700_000_000_000_000_000;
+    Frame::new(AT, Via::UdpSend, LinkType::RawIp, data)
 }
 
 fn main() {

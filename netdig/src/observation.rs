@@ -177,6 +177,29 @@ pub struct Frame<'a> {
     pub file_n: Option<u64>,
 }
 
+impl<'a> Frame<'a> {
+    /// A whole frame of the source's first interface, of which no more is known.
+    #[inline]
+    pub fn new(ts_ns: UnixNanos, via: Via, link: decoders::LinkType, data: &'a [u8]) -> Frame<'a> {
+        Frame {
+            ts_ns,
+            via,
+            link,
+            interface: 0,
+            data,
+            orig_len: data.len() as u32,
+            process: None,
+            fd: None,
+            peer: None,
+            encap: None,
+            errno: None,
+            netns: None,
+            cgroup: None,
+            file_n: None,
+        }
+    }
+}
+
 /// How a new descriptor came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FdOrigin {

@@ -209,24 +209,12 @@ mod tests {
 
     fn frame(via: Via, data: &[u8], ts_ns: u64, pid: u32) -> Frame<'_> {
         Frame {
-            ts_ns,
-            via,
-            link: LinkType::RawIp,
-            interface: 0,
-            data,
-            orig_len: data.len() as u32,
             process: Some(Actor {
                 pid,
                 tid: pid,
                 comm: [0; 16],
             }),
-            fd: None,
-            peer: None,
-            encap: None,
-            errno: None,
-            netns: None,
-            cgroup: None,
-            file_n: None,
+            ..Frame::new(ts_ns, via, LinkType::RawIp, data)
         }
     }
 

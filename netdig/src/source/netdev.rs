@@ -169,20 +169,9 @@ impl Netdev {
             snaplen => &data[..data.len().min(snaplen)], // a restored tag may exceed it
         };
         let frame = Frame {
-            ts_ns: packet.ts_ns,
-            via: Via::Link,
-            link: self.interface.link,
             interface: self.index,
-            data,
             orig_len: packet.original.max(data.len() as u32),
-            process: None,
-            fd: None,
-            peer: None,
-            encap: None,
-            errno: None,
-            netns: None,
-            cgroup: None,
-            file_n: None,
+            ..Frame::new(packet.ts_ns, Via::Link, self.interface.link, data)
         };
         Ok(Some(LinkFrame {
             frame,

@@ -26,22 +26,7 @@ pub fn interface(name: &str, link: LinkType) -> Interface {
 }
 
 pub fn frame(data: &[u8], via: Via, link: LinkType, n: u64) -> Frame<'_> {
-    Frame {
-        ts_ns: T + n,
-        via,
-        link,
-        interface: 0,
-        data,
-        orig_len: data.len() as u32,
-        process: None,
-        fd: None,
-        peer: None,
-        encap: None,
-        errno: None,
-        netns: None,
-        cgroup: None,
-        file_n: None,
-    }
+    Frame::new(T + n, via, link, data)
 }
 
 pub fn actor(pid: u32, tid: u32, name: &[u8]) -> Actor {
