@@ -202,7 +202,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
 /// The header does not say what kind of session it is: a user's packet is IP, or
 /// in private networks an Ethernet frame.
 fn inside(cursor: &mut Cursor<'_, '_>) -> Next {
-    if let Ok(next) = ip::by_version(cursor, "gtp-u", 1) {
+    if let Some(next) = ip::within(cursor, "gtp-u") {
         return next;
     }
     let rest = cursor.rest();

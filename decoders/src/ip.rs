@@ -66,25 +66,22 @@ pub fn protocol_name(number: u8) -> Option<&'static str> {
 /// IPv4 or IPv6 by the first nibble.
 #[inline]
 pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
-    match by_version(cursor, "ip", 20) {
-        Ok(next) => next,
-        Err(found) => cursor.stop("ip", Reason::Version { found }),
+    match cursor.rest().first().map(|byte| byte >> 4) {
+        Some(4) => Next::Ipv4,
+        Some(6) => Next::Ipv6,
+        Some(found) => cursor.stop("ip", Reason::Version { found }),
+        None => cursor.too_short("ip", 20),
     }
 }
 
-/// IPv4 or IPv6 by the first nibble, which is the error where it is neither's;
-/// without one byte, `layer` is too short for the `needed`.
-#[inline]
-pub(crate) fn by_version(
-    cursor: &mut Cursor<'_, '_>,
-    layer: &'static str,
-    needed: usize,
-) -> Result<Next, u8> {
+/// The same within `layer`, which may carry something else: `None`. Apart from the
+/// above, which is on every packet's way.
+pub(crate) fn within(cursor: &mut Cursor<'_, '_>, layer: &'static str) -> Option<Next> {
     match cursor.rest().first().map(|byte| byte >> 4) {
-        Some(4) => Ok(Next::Ipv4),
-        Some(6) => Ok(Next::Ipv6),
-        Some(found) => Err(found),
-        None => Ok(cursor.too_short(layer, needed)),
+        Some(4) => Some(Next::Ipv4),
+        Some(6) => Some(Next::Ipv6),
+        Some(_) => None,
+        None => Some(cursor.too_short(layer, 1)),
     }
 }
 

@@ -116,7 +116,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
 /// Nothing in the stack says what it carries: IP by its version, a pseudowire's
 /// control word by its zeros, otherwise a frame without one.
 fn inside(cursor: &mut Cursor<'_, '_>) -> Next {
-    if let Ok(next) = ip::by_version(cursor, "mpls", 1) {
+    if let Some(next) = ip::within(cursor, "mpls") {
         return next;
     }
     let rest = cursor.rest();
