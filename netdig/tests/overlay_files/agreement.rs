@@ -1,8 +1,10 @@
 //! netdig's packets against tshark's, field by field.
 
-use super::facts::{Facts, ours, theirs};
-use super::pdml::dissect;
-use super::program::packets;
+use super::facts::{self, Facts, ours, theirs};
+use super::pdml::{dissect, dissect_some};
+use super::program::{packets, packets_if_read};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How far two readings of one file agree.
@@ -14,6 +16,8 @@ pub struct Agreement {
     pub fields_alike: usize,
     /// One line a field that differs.
     pub different: Vec<String>,
+    /// The first frame of each cause, with the frames that it has.
+    pub causes: BTreeMap<String, (String, usize)>,
 }
 
 /// A field (`*`: any) in which the two are known to differ, and why that is right.
@@ -34,6 +38,56 @@ pub fn compare(name: &str, file: &Path, known: &[Known]) -> Option<Agreement> {
         agreement.frame(name, at + 1, ours, theirs, known);
     }
     Some(agreement)
+}
+
+/// The same for a file of anyone, which may be cut or of a kind that one of the
+/// two does not read: the frames that both have, at most so many.
+pub fn compare_what_both_read(name: &str, file: &Path, most: usize) -> Result<Agreement, String> {
+    let ours = packets_if_read(file, most);
+    let theirs = dissect_some(file, most).ok_or("there is no tshark")?;
+    let ours = match ours {
+        Err(why) if theirs.is_empty() => return Err(format!("neither reads it: {why}")),
+        other => other?,
+    };
+    if ours.len() != theirs.len() {
+        let (ours, theirs) = (ours.len(), theirs.len());
+        return Err(format!("netdig has {ours} frames, tshark {theirs}"));
+    }
+    let mut agreement = Agreement::default();
+    for (at, (packet, node)) in ours.iter().zip(&theirs).enumerate() {
+        let (ours, theirs) = (facts::ours(packet), facts::theirs(node));
+        let before = agreement.different.len();
+        agreement.frame(name, at + 1, &ours, &theirs, &[]);
+        if let Some(first) = agreement.different.get(before) {
+            let cause = cause(packet, &ours, &theirs, first);
+            let place = || (format!("{name} frame {}", at + 1), 0);
+            agreement.causes.entry(cause).or_insert_with(place).1 += 1;
+        }
+    }
+    Ok(agreement)
+}
+
+/// Where the chains of layers part, or the first field that differs.
+fn cause(packet: &Value, ours: &Facts, theirs: &Facts, first: &str) -> String {
+    let chain = |facts: &Facts| -> Vec<String> {
+        let layers = facts.get("layers").map_or("", String::as_str);
+        layers.split(':').map(str::to_owned).collect()
+    };
+    let (ours, theirs) = (chain(ours), chain(theirs));
+    let alike = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
+    if alike == ours.len() && alike == theirs.len() {
+        let field = first.split(": netdig ").next().unwrap_or(first);
+        return field.rsplit(' ').next().unwrap_or(field).to_owned();
+    }
+    let after = alike.checked_sub(1).map_or("nothing", |at| &ours[at]);
+    let next = |chain: &[String]| chain.get(alike).map_or("an end".to_owned(), Clone::clone);
+    let stop = packet.pointer("/stop/reason").and_then(Value::as_str);
+    format!(
+        "after {after}: netdig {}, tshark {}; stop: {}",
+        next(&ours),
+        next(&theirs),
+        stop.unwrap_or("none")
+    )
 }
 
 impl Agreement {
@@ -75,6 +129,9 @@ impl Agreement {
         self.fields += other.fields;
         self.fields_alike += other.fields_alike;
         self.different.extend(other.different);
+        for (cause, (place, frames)) in other.causes {
+            self.causes.entry(cause).or_insert((place, 0)).1 += frames;
+        }
     }
 
     /// `1234 of 1234 fields (100.00 %)`, and of frames.

@@ -298,6 +298,9 @@ pub fn theirs(packet: &Node) -> Facts {
     ] {
         put(&mut facts, fact, frame.get(field).map(str::to_owned));
     }
+    if let Some(time) = facts.get_mut("time") {
+        *time = in_range(time);
+    }
     // What an error quotes is not in the packet: the layers end with the error.
     let names = frame.get("frame.protocols").unwrap_or_default().split(':');
     let mut layers = Vec::new();
@@ -328,6 +331,15 @@ pub fn theirs(packet: &Node) -> Facts {
     rarer_tunnels(&mut facts, &packet.children);
     innermost(&mut facts, &packet.children);
     facts
+}
+
+/// A file's own fraction of a second may be more than one; tshark prints it as
+/// it is, netdig carries it over.
+fn in_range(time: &str) -> String {
+    let (seconds, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let fraction = fraction.parse().unwrap_or(0_i64);
+    let seconds = seconds.parse().unwrap_or(0_i64) + fraction / 1_000_000_000;
+    format!("{seconds}.{:09}", fraction % 1_000_000_000)
 }
 
 fn tunnels(facts: &mut Facts, layers: &[Node]) {

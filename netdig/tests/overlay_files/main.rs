@@ -12,6 +12,7 @@ mod craft;
 mod facts;
 mod failures;
 mod field_cases;
+mod folder;
 mod foreign;
 mod formats;
 mod hostile;

@@ -2,6 +2,7 @@
 
 use super::program::tool;
 use std::path::Path;
+use std::process::Output;
 
 /// A protocol or a field, with what stands within it.
 #[derive(Debug, Default)]
@@ -71,6 +72,19 @@ pub const DECODE_AS: [&str; 5] = [
 /// The packets of a file as tshark dissects them, the ports told that it has otherwise; `None`
 /// where there is no tshark.
 pub fn dissect(file: &Path) -> Option<Vec<Node>> {
+    let output = run(file, &[])?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tshark failed: {said}");
+    Some(parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The first so many, of a file that may be cut short.
+pub fn dissect_some(file: &Path, most: usize) -> Option<Vec<Node>> {
+    let output = run(file, &["-c", &most.to_string()])?;
+    Some(parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn run(file: &Path, more: &[&str]) -> Option<Output> {
     let mut arguments = vec![
         "-n",
         "-r",
@@ -89,10 +103,8 @@ pub fn dissect(file: &Path) -> Option<Vec<Node>> {
     ] {
         arguments.extend(["-o", off]);
     }
-    let output = tool("tshark", &arguments)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "tshark failed: {said}");
-    Some(parse(&String::from_utf8_lossy(&output.stdout)))
+    arguments.extend(more);
+    tool("tshark", &arguments)
 }
 
 /// Values may hold ends of lines, but neither `<` nor `>`: those are escaped.

@@ -126,6 +126,30 @@ pub fn packets(file: &Path) -> Vec<Value> {
     all
 }
 
+/// The first packets' objects of a file of anyone; a file cut short gives what
+/// it has, one that is not read at all the sentence.
+pub fn packets_if_read(file: &Path, most: usize) -> Result<Vec<Value>, String> {
+    let most = most.to_string();
+    let arguments = [
+        OsStr::new("-r"),
+        file.as_ref(),
+        "--format=json".as_ref(),
+        "-c".as_ref(),
+        most.as_ref(),
+    ];
+    let ran = overlay(&arguments);
+    match ran.code {
+        Some(0 | 2) => {}
+        other => panic!("{}: exit code {other:?}: {}", file.display(), ran.err),
+    }
+    if ran.out.is_empty() {
+        return Err(ran.err);
+    }
+    let mut all = objects(&ran.out);
+    all.pop();
+    Ok(all)
+}
+
 /// Runs a program that must be there in CI; `None` (said so) where it is not.
 pub fn tool<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> Option<Output> {
     match Command::new(program).args(arguments).output() {
