@@ -53,10 +53,7 @@ fn find(at: &Path, files: &mut Vec<PathBuf>) {
         let named = |ending: &&str| path.to_string_lossy().to_lowercase().ends_with(*ending);
         if path.is_dir() {
             find(&path, files);
-        } else if [".pcap", ".pcapng", ".cap", ".dmp"]
-            .iter()
-            .any(|ending| named(&ending))
-        {
+        } else if [".pcap", ".pcapng", ".cap", ".dmp"].iter().any(named) {
             files.push(path);
         }
     }

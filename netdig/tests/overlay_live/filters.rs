@@ -98,8 +98,14 @@ fn processes_names_namespaces_and_devices() {
             &[11],
         ),
     ];
-    let watches = cases.map(|(arguments, _)| Watch::spawn(arguments));
-    let watches = watches.map(Watch::ready);
+    let cgroup = Cgroup::of(one.pid);
+    let path = cgroup.as_ref().map(Cgroup::path);
+    let by_cgroup = path.iter().map(|path| vec!["--cgroup", path]);
+    let by_cgroup: Vec<Vec<&str>> = by_cgroup.collect();
+    let by_cgroup = by_cgroup.iter().map(|case| (&case[..], &[11][..]));
+    let cases: Vec<(&[&str], &[i64])> = cases.into_iter().chain(by_cgroup).collect();
+    let watches: Vec<Watch> = cases.iter().map(|case| Watch::spawn(case.0)).collect();
+    let watches: Vec<Watch> = watches.into_iter().map(Watch::ready).collect();
     let own_pids: Vec<u64> = watches.iter().map(|watch| watch.pid().into()).collect();
     for player in [&mut one, &mut two, &mut three] {
         player.perform();
@@ -209,6 +215,49 @@ fn netdig_never_traces_itself() {
     for line in text.lines() {
         let object = parse(line);
         assert_ne!(object["process"]["pid"], pid, "{object}");
+    }
+}
+
+/// A cgroup (v2) with one process in it; it goes back when this is dropped.
+struct Cgroup {
+    root: &'static Path,
+    name: String,
+}
+
+impl Cgroup {
+    /// `None`, and said, where no cgroup can be made, as in some containers.
+    fn of(pid: u32) -> Option<Cgroup> {
+        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let root = roots
+            .into_iter()
+            .find(|root| root.join("cgroup.controllers").exists())?;
+        let name = format!("netdig-live-{}", std::process::id());
+        let cgroup = Cgroup { root, name };
+        if let Err(error) = std::fs::create_dir(cgroup.folder()) {
+            eprintln!("skipped: no cgroup can be made: {error}");
+            return None;
+        }
+        std::fs::write(cgroup.folder().join("cgroup.procs"), pid.to_string()).expect("moved");
+        Some(cgroup)
+    }
+
+    fn folder(&self) -> std::path::PathBuf {
+        self.root.join(&self.name)
+    }
+
+    /// As /proc/PID/cgroup has it.
+    fn path(&self) -> String {
+        format!("/{}", self.name)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let pids = std::fs::read_to_string(self.folder().join("cgroup.procs"));
+        for pid in pids.iter().flat_map(|pids| pids.lines()) {
+            let _ = std::fs::write(self.root.join("cgroup.procs"), pid);
+        }
+        let _ = std::fs::remove_dir(self.folder());
     }
 }
 

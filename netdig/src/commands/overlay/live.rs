@@ -1,10 +1,11 @@
 //! Live packets: from descriptors, by the probe, and off links.
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 
-use super::{namespace::Namespace, output, ports, selection};
+use super::{namespace::Namespace, opening, output, ports, selection};
 use crate::cli::overlay::OverlayArgs;
 use crate::commands::{privileges, stop::Stop};
 use crate::engine::Engine;
@@ -17,7 +18,7 @@ use crate::source::probe::{Probe, ProbeOptions, unix_now};
 use crate::tracker::Tracker;
 
 /// What `-i` calls all tun descriptors and their sockets.
-const ALL_TUNS: &str = "/dev/net/tun";
+pub const ALL_TUNS: &str = "/dev/net/tun";
 /// Events taken before the clock and the signals are looked at again.
 const BATCH: usize = 4096;
 /// How often what waits is looked at while events flow.
@@ -48,7 +49,8 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
     let mut selection = selection(args);
     selection.netns = netns.as_ref().map(|netns| netns.inode);
     let links = choose(args, &tracker, &mut selection);
-    let links = open_links(args, &links, netns.as_ref())?;
+    let names = links;
+    let links = open_links(args, &names, netns.as_ref())?;
     let wants_probe = args.iface.is_empty() || links.len() < args.iface.len();
     let output = output(args)?;
     // The clock of -M and the ready file start when everything is attached.
@@ -57,6 +59,10 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
         false => None,
     };
     let mut watched = Watched { probe, links };
+    let mut tracker = tracker;
+    if !args.quiet && std::io::stderr().is_terminal() {
+        eprintln!("netdig: {}", opening::sentence(args, &mut tracker, &names));
+    }
     let mut engine = Engine::new(tracker, ports(args), selection, output, args.count);
     let stop = Stop::watch(args.duration)?;
     if let Some(path) = &args.ready_file {
