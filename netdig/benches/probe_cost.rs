@@ -33,6 +33,8 @@ enum Kind {
     Baseline(&'static str),
     /// netdig, watching these classes.
     Netdig(&'static [u8]),
+    /// The same where a process holds a tun: what hosts receive is looked at too.
+    NetdigWire(&'static [u8]),
 }
 
 /// Calls that are made, and how many of them in a round.
@@ -58,6 +60,12 @@ const UDP: Workload = Workload {
     calls: 50_000,
 };
 
+const WIRE: Workload = Workload {
+    name: "wire",
+    what: "64 bytes sent and received on a UDP port of no tunnel",
+    calls: 100_000,
+};
+
 const TUNNEL: &[u8] = &[class::TUN, class::TUNNEL];
 const FILES: &[u8] = &[class::REGULAR];
 
@@ -72,7 +80,7 @@ fn main() {
     let wanted = |workload: &Workload| {
         let named = |name: &str| arguments.iter().any(|argument| argument == name);
         named(workload.name)
-            || ![&GETPPID, &FILE, &UDP]
+            || ![&GETPPID, &FILE, &UDP, &WIRE]
                 .iter()
                 .any(|other| named(other.name))
     };
@@ -84,6 +92,9 @@ fn main() {
     }
     if wanted(&UDP) {
         tunnel(&mut caller);
+    }
+    if wanted(&WIRE) {
+        wire(&mut caller);
     }
 }
 
@@ -129,6 +140,22 @@ fn tunnel(caller: &mut Caller) {
     ratio(what, ours - none, whole - none, 0.91);
 }
 
+/// What the program on the receiving side of links adds to a packet that is no
+/// tunnel's.
+fn wire(caller: &mut Caller) {
+    let kinds = [
+        Kind::Nothing,
+        EMPTY,
+        Kind::Netdig(TUNNEL),
+        Kind::NetdigWire(TUNNEL),
+    ];
+    let [_, _, without, with] = measure(caller, &WIRE, kinds);
+    println!(
+        "a received packet of no tunnel: {:.1} ns more",
+        with - without
+    );
+}
+
 fn ratio(what: &str, ours: f64, theirs: f64, goal: f64) {
     println!("{what}: {:.2} (goal: at most {goal})", ours / theirs);
 }
@@ -171,7 +198,7 @@ impl Attached {
                     })
                 }))
             }
-            Kind::Netdig(classes) => {
+            Kind::Netdig(classes) | Kind::NetdigWire(classes) => {
                 let ports = decoders::Ports::default();
                 let options = ProbeOptions {
                     classes: classes.to_vec(),
@@ -179,7 +206,8 @@ impl Attached {
                     ring_bytes: ring_bytes(),
                     ..ProbeOptions::default()
                 };
-                let mut probe = Probe::start(&options, ports, []).expect("the probe starts");
+                let holder = matches!(kind, Kind::NetdigWire(_)).then(std::process::id);
+                let mut probe = Probe::start(&options, ports, holder).expect("the probe starts");
                 Some(std::thread::spawn(move || {
                     drain(&seen, || probe.poll(usize::MAX, |_, _| {}))
                 }))
@@ -289,6 +317,10 @@ fn make_calls() {
     receiver
         .connect(sender.local_addr().expect("an address"))
         .expect("connected");
+    let plain = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    plain
+        .connect(plain.local_addr().expect("an address"))
+        .expect("connected to itself");
     // Tunnel port on both ends, so that the receive is captured too.
     let packet = [0x45u8; 1400];
     let mut buffer = [0u8; 2048];
@@ -305,6 +337,10 @@ fn make_calls() {
             "file" => (0..calls).for_each(|_| {
                 // SAFETY: 64 bytes of a live array.
                 unsafe { libc::pwrite(file, packet.as_ptr().cast(), 64, 0) };
+            }),
+            "wire" => (0..calls).for_each(|_| {
+                plain.send(&packet[..64]).expect("sent");
+                plain.recv(&mut buffer).expect("received");
             }),
             _ => (0..calls).for_each(|_| {
                 sender.send(&packet).expect("sent");
