@@ -471,3 +471,55 @@ fn a_capture_by_tshark_itself() {
     assert_eq!(ours.frames.len(), 100);
     assert_eq!(ours.frames, theirs.frames);
 }
+
+/// A large file is read by a thread of its own, block by block: the frames, the
+/// end and the place of an error must be those of a plain stream, with frames
+/// that end within a block, at its edge, and that are larger than several.
+#[test]
+fn large_files_are_read_as_streams_are() {
+    let sizes = [60, 1_514, 9_000, 65_500, 66_000, 262_144, 1_000_000, 1, 0];
+    let mut pcap = Pcap::new(false, 0xa1b2_3c4d, 0, 1);
+    let mut written = 0;
+    for n in 0.. {
+        let size = match n % 97 {
+            at if at < sizes.len() => sizes[at],
+            at => at * 61,
+        };
+        let frame: Vec<u8> = (0..size).map(|at| (at + n) as u8).collect();
+        pcap.record(1, n as u32, size as u32, &frame);
+        written += size + 16;
+        if written > 20_000_000 {
+            break;
+        }
+    }
+    let whole = pcap.0.out;
+    let scratch = Scratch::new("reading-ahead");
+    for cut in [0, 1, 7_000, 300_000] {
+        let bytes = &whole[..whole.len() - cut];
+        let path = scratch.file("large.pcap", bytes);
+        let (file, stream) = (
+            read_all(CaptureReader::open(&path).unwrap()),
+            read_bytes(bytes),
+        );
+        assert_eq!(file.frames.len(), stream.frames.len(), "cut by {cut}");
+        for (one, other) in file.frames.iter().zip(&stream.frames) {
+            assert_eq!((one.ts_ns, one.file_n), (other.ts_ns, other.file_n));
+            assert!(
+                one.data == other.data,
+                "frame {:?}, cut by {cut}",
+                one.file_n
+            );
+        }
+        let told = |read: &crate::Read, name: &str| {
+            let error = read.error.as_ref().map(ToString::to_string);
+            error.map(|error| error.replace(name, "F"))
+        };
+        let (name, error) = (path.display().to_string(), told(&stream, "test"));
+        assert_eq!(told(&file, &name), error);
+        assert_eq!(error.is_some(), cut > 0);
+    }
+    // Nobody reads to the end: the thread ends with its reader.
+    let path = scratch.file("large.pcap", &whole);
+    let mut reader = CaptureReader::open(&path).unwrap();
+    assert!(reader.next().unwrap().is_some());
+}

@@ -12,6 +12,7 @@
 //! Frames borrow from one buffer of 256 KiB, which grows only for a packet
 //! that is larger, and only as its bytes arrive.
 
+mod ahead;
 mod blocks;
 mod classic;
 mod error;
@@ -162,15 +163,20 @@ impl CaptureReader {
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(failed(io::Error::from(io::ErrorKind::IsADirectory)));
         }
-        Ok(CaptureReader::new(Patient(file), &name))
+        let input = Input::file(file, |file| Box::new(Patient(file)));
+        Ok(CaptureReader::of(input, &name))
     }
 
     /// Reads from any stream; `name` stands for it in errors. A frame is
     /// delivered as soon as its last byte was read.
     pub fn new(read: impl Read + Send + 'static, name: &str) -> CaptureReader {
+        CaptureReader::of(Input::new(Box::new(read)), name)
+    }
+
+    fn of(input: Input, name: &str) -> CaptureReader {
         CaptureReader {
             name: name.to_owned(),
-            input: Input::new(Box::new(read)),
+            input,
             format: Format::Unknown,
             stream: Stream {
                 interfaces: Vec::new(),
