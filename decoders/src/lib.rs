@@ -18,7 +18,10 @@
 //! assert_eq!(packet.innermost_ip().unwrap().ttl(), 64);
 //! assert_eq!(packet.icmp().unwrap().echo().unwrap().sequence, 1);
 //! ```
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
 
 mod cursor;
 mod encap;
