@@ -1,23 +1,4 @@
-//! Packets in, layers out: no I/O, no clock, no allocation on the way.
-//!
-//! Decoding is lax. [`decode`] gives the layers that could be parsed, as views
-//! into the frame, and says where and why it went no further. No bytes make it
-//! panic.
-//!
-//! ```
-//! use decoders::{Layer, LinkType, Ports, decode};
-//!
-//! // An ICMP echo request from 10.0.0.1 to 10.0.0.2.
-//! let frame = [
-//!     0x45, 0, 0, 28, 0, 7, 0x40, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, //
-//!     8, 0, 0, 0, 0x12, 0x34, 0, 1,
-//! ];
-//! let packet = decode(LinkType::RawIp, &frame, frame.len(), &Ports::default());
-//! assert!(packet.stop.is_none());
-//! assert_eq!(packet.layer_names().collect::<Vec<_>>(), ["ipv4", "icmp"]);
-//! assert_eq!(packet.innermost_ip().unwrap().ttl(), 64);
-//! assert_eq!(packet.icmp().unwrap().echo().unwrap().sequence, 1);
-//! ```
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

@@ -259,7 +259,7 @@ fn the_length_that_is_to_blame_is_named_in_tunnels_too() {
     header[20] = 0x45;
     header[23] = 19;
     assert_eq!(lack(raw, &header), ("ipv4", 20, 20, 19, Ipv4TotalLength));
-    header[23] = 52 + 20;
+    header[23] = 52;
     header[40 + 12] = 0x40;
     assert_eq!(lack(raw, &header), ("tcp", 40, 20, 16, TcpDataOffset));
     let small = ipv4(17, &[0x30, 0x39, 0, 7, 0, 7, 0, 0]);
