@@ -2,7 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
-use crate::stop::Reason;
+use crate::length::LengthSource;
 
 const MIN_LEN: usize = 12;
 
@@ -46,8 +46,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, version: u8) -> Next {
     };
     let len = (usize::from(words) + 2) * 4;
     if len < MIN_LEN {
-        let (declared, minimum) = (len, MIN_LEN);
-        return cursor.stop("ah", Reason::LengthTooSmall { declared, minimum });
+        return cursor.too_small(LengthSource::AhLength, len, MIN_LEN);
     }
     let Some(header) = rest.get(..len) else {
         return cursor.too_short("ah", len);

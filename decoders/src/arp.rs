@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::length::LengthSource;
 use core::net::Ipv4Addr;
 use etherparse::ArpPacketSlice;
 
@@ -76,7 +77,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     };
     let len = packet.slice().len();
     // What follows in the frame is Ethernet's padding.
-    cursor.limit("arp", len);
+    cursor.limit(LengthSource::ArpAddressLengths, len);
     cursor.push(
         Layer::Arp(Arp {
             packet,

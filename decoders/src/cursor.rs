@@ -1,9 +1,10 @@
 //! The place in a frame that decoding has reached.
 
 use crate::layer::{Layer, Span};
+use crate::length::{LengthSource, Shortage};
 use crate::packet::{MAX_ENCAPSULATIONS, Packet};
 use crate::stop::{Reason, Stop};
-use crate::{Encap, LinkType};
+use crate::{Encap, Error, LinkType};
 
 /// What to decode at the cursor.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +77,8 @@ pub(crate) struct Cursor<'p, 'a> {
     at: usize,
     /// Where the layer around ends, by what its lengths say.
     end: usize,
+    /// Which length that is.
+    end_from: LengthSource,
     depth: usize,
     /// Whether the bytes are the first fragment of more: lengths within may
     /// then rightly reach beyond `end`.
@@ -92,6 +95,7 @@ impl<'p, 'a> Cursor<'p, 'a> {
             packet,
             at: 0,
             end,
+            end_from: LengthSource::Frame,
             depth: 0,
             first_fragment: false,
             overlong: None,
@@ -147,23 +151,34 @@ impl<'p, 'a> Cursor<'p, 'a> {
         self.at = (self.at + len).min(self.end);
     }
 
-    /// Lets the layer at the cursor end `len` bytes from here, if the layer
-    /// around holds as many; otherwise notes that and keeps to the latter.
+    /// Lets the layer at the cursor end `len` bytes from here, as the length field
+    /// `from` in its header says, if the layer around holds as many; otherwise
+    /// notes that and keeps to the latter.
     #[inline]
-    pub(crate) fn limit(&mut self, layer: &'static str, len: usize) {
-        let available = self.wire_len();
-        if len <= available {
+    pub(crate) fn limit(&mut self, from: LengthSource, len: usize) {
+        if len <= self.wire_len() {
             self.end = self.at + len;
+            self.end_from = from;
         } else if !self.first_fragment && self.overlong.is_none() {
-            let reason = Reason::LengthBeyond {
-                declared: len,
+            self.overlong = Some(self.beyond(from.layer(), len));
+        }
+    }
+
+    #[cold]
+    fn beyond(&self, layer: &'static str, declared: usize) -> Stop {
+        let available = self.wire_len();
+        Stop {
+            layer,
+            offset: self.at,
+            reason: Reason::LengthBeyond {
+                declared,
                 available,
-            };
-            self.overlong = Some(Stop {
-                layer,
-                offset: self.at,
-                reason,
-            });
+            },
+            shortage: Some(Shortage {
+                needed: declared,
+                had: available,
+                length_from: self.end_from,
+            }),
         }
     }
 
@@ -178,27 +193,69 @@ impl<'p, 'a> Cursor<'p, 'a> {
     /// Ends decoding here.
     #[cold]
     pub(crate) fn stop(&mut self, layer: &'static str, reason: Reason) -> Next {
-        let offset = self.at.min(self.packet.data.len());
-        self.packet.stop = Some(Stop {
-            layer,
-            offset,
-            reason,
-        });
-        Next::Done
+        let had = self.wire_len();
+        let shortage = match reason {
+            Reason::Cut { missing } => {
+                let had = self.rest().len();
+                Some((had + missing, had, LengthSource::Capture))
+            }
+            Reason::Segmented { missing } => Some((had + missing, had, LengthSource::TcpSegment)),
+            Reason::TooShort { needed, available } => Some((needed, available, self.end_from)),
+            _ => None,
+        };
+        self.stop_short(layer, reason, shortage)
     }
 
     /// Ends decoding for want of bytes: cut by the capture, or really too short.
     #[cold]
     pub(crate) fn too_short(&mut self, layer: &'static str, needed: usize) -> Next {
         let available = self.wire_len();
-        let reason = if available >= needed && self.rest().len() < available {
-            Reason::Cut {
-                missing: available - self.rest().len(),
-            }
-        } else {
-            Reason::TooShort { needed, available }
+        let had = self.rest().len();
+        if available < needed || had >= available {
+            return self.stop(layer, Reason::TooShort { needed, available });
+        }
+        let reason = Reason::Cut {
+            missing: available - had,
         };
-        self.stop(layer, reason)
+        self.stop_short(layer, reason, Some((needed, had, LengthSource::Capture)))
+    }
+
+    /// Ends decoding where the layer's own length field, `from`, says less than
+    /// its header needs.
+    #[cold]
+    pub(crate) fn too_small(&mut self, from: LengthSource, declared: usize, least: usize) -> Next {
+        let reason = Reason::LengthTooSmall {
+            declared,
+            minimum: least,
+        };
+        self.stop_short(from.layer(), reason, Some((least, declared, from)))
+    }
+
+    /// Bytes needed from the cursor on, bytes had, and by what.
+    fn stop_short(
+        &mut self,
+        layer: &'static str,
+        reason: Reason,
+        shortage: Option<(usize, usize, LengthSource)>,
+    ) -> Next {
+        let offset = self.at.min(self.packet.data.len());
+        // The cursor may be past what was captured, the offset is not.
+        let before = self.at - offset;
+        let shortage = shortage.map(|(needed, had, length_from)| Shortage {
+            needed: needed + before,
+            had: match length_from {
+                LengthSource::Capture => had,
+                _ => had + before,
+            },
+            length_from,
+        });
+        self.packet.stop = Some(Stop {
+            layer,
+            offset,
+            reason,
+            shortage,
+        });
+        Next::Done
     }
 
     /// The last word: what did not keep decoding from going on.
@@ -209,19 +266,41 @@ impl<'p, 'a> Cursor<'p, 'a> {
         }
         if self.overlong.is_some() {
             self.packet.stop = self.overlong;
-            return;
+        } else if self.is_cut() {
+            self.packet.stop = self.cut();
         }
+    }
+
+    /// Whether the capture ends within the last layer.
+    #[inline]
+    fn is_cut(&self) -> bool {
+        let last = self.packet.layers.last();
+        last.is_some_and(|last| last.span().end as usize > self.packet.data.len())
+    }
+
+    /// That it does, as a stop.
+    #[cold]
+    fn cut(&self) -> Option<Stop> {
         let captured = self.packet.data.len();
-        if let Some(last) = self.packet.layers.last()
-            && last.span().end as usize > captured
-        {
-            let missing = last.span().end as usize - captured;
-            let (layer, reason) = (last.name(), Reason::Cut { missing });
-            self.packet.stop = Some(Stop {
-                layer,
-                offset: captured,
-                reason,
-            });
-        }
+        let last = self.packet.layers.last().filter(|_| self.is_cut())?;
+        let missing = last.span().end as usize - captured;
+        Some(Stop {
+            layer: last.name(),
+            offset: captured,
+            reason: Reason::Cut { missing },
+            shortage: Some(Shortage {
+                needed: missing,
+                had: 0,
+                length_from: LengthSource::Capture,
+            }),
+        })
+    }
+
+    /// The first fault, to be asked for at the end: a length that promised too much
+    /// was met before decoding stopped, and one that stopped for another reason than
+    /// a fault may be cut all the same.
+    pub(crate) fn error(&self) -> Option<Error> {
+        let stops = [self.overlong, self.packet.stop, self.cut()];
+        stops.into_iter().flatten().find_map(Error::of)
     }
 }

@@ -7,6 +7,9 @@ mod kind;
 
 pub use edns::{Edns, EdnsOption};
 
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
 use crate::stop::Reason;

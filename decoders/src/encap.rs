@@ -1,5 +1,7 @@
 //! Encapsulations over UDP and the ports that they are looked for on.
 
+use alloc::vec::Vec;
+
 /// Encapsulations that `--encap NAME:PORT` can name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encap {

@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::length::LengthSource;
 use crate::packet::FragmentInfo;
 use crate::stop::Reason;
 use core::net::Ipv4Addr;
@@ -130,13 +131,9 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     // network card: then it reaches as far as the frame, as tshark has it.
     if total != 0 {
         if total < header_len {
-            let reason = Reason::LengthTooSmall {
-                declared: total,
-                minimum: header_len,
-            };
-            return cursor.stop("ipv4", reason);
+            return cursor.too_small(LengthSource::Ipv4TotalLength, total, header_len);
         }
-        cursor.limit("ipv4", total);
+        cursor.limit(LengthSource::Ipv4TotalLength, total);
     }
     let view = Ipv4 {
         header,
@@ -176,13 +173,7 @@ fn refuse(cursor: &mut Cursor<'_, '_>, error: &HeaderSliceError) -> Next {
             ),
         HeaderSliceError::Content(HeaderError::HeaderLengthSmallerThanHeader { ihl }) => {
             let declared = usize::from(*ihl) * 4;
-            cursor.stop(
-                "ipv4",
-                Reason::LengthTooSmall {
-                    declared,
-                    minimum: MIN_LEN,
-                },
-            )
+            cursor.too_small(LengthSource::Ipv4HeaderLength, declared, MIN_LEN)
         }
     }
 }

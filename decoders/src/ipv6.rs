@@ -3,6 +3,7 @@
 use crate::cursor::{Cursor, Next};
 use crate::ip;
 use crate::layer::{Layer, Span};
+use crate::length::LengthSource;
 use crate::packet::FragmentInfo;
 use crate::stop::Reason;
 use core::net::Ipv6Addr;
@@ -170,7 +171,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     // 0 with something behind it is a jumbogram (RFC 2675) or a packet whose
     // segmentation was left to the network card: it reaches as far as the frame.
     if payload != 0 || number == ip::NO_NEXT_HEADER {
-        cursor.limit("ipv6", LEN + payload);
+        cursor.limit(LengthSource::Ipv6PayloadLength, LEN + payload);
     }
     let view = Ipv6 {
         header,
@@ -216,7 +217,7 @@ pub(crate) fn decode_extension(cursor: &mut Cursor<'_, '_>, kind: u8) -> Next {
     };
     if let Some(jumbo) = view.jumbo_length() {
         // It counts from the end of IPv6's header, which is where this one begins.
-        cursor.limit(name(kind), jumbo as usize);
+        cursor.limit(LengthSource::Ipv6JumboLength, jumbo as usize);
     }
     let view = Ipv6Extension {
         span: cursor.span(),

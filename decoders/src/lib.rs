@@ -1,29 +1,15 @@
-//! Packets in, layers out: no I/O, no clock, no allocation on the way.
-//!
-//! Decoding is lax. [`decode`] gives the layers that could be parsed, as views
-//! into the frame, and says where and why it went no further. No bytes make it
-//! panic.
-//!
-//! ```
-//! use decoders::{Layer, LinkType, Ports, decode};
-//!
-//! // An ICMP echo request from 10.0.0.1 to 10.0.0.2.
-//! let frame = [
-//!     0x45, 0, 0, 28, 0, 7, 0x40, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, //
-//!     8, 0, 0, 0, 0x12, 0x34, 0, 1,
-//! ];
-//! let packet = decode(LinkType::RawIp, &frame, frame.len(), &Ports::default());
-//! assert!(packet.stop.is_none());
-//! assert_eq!(packet.layer_names().collect::<Vec<_>>(), ["ipv4", "icmp"]);
-//! assert_eq!(packet.innermost_ip().unwrap().ttl(), 64);
-//! assert_eq!(packet.icmp().unwrap().echo().unwrap().sequence, 1);
-//! ```
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
 
 mod cursor;
 mod encap;
+mod error;
 mod identity;
 mod layer;
+mod length;
 mod link_type;
 mod packet;
 mod stop;
@@ -73,8 +59,10 @@ pub mod weave_sleeve;
 pub mod wireguard;
 
 pub use encap::{Encap, Ports};
+pub use error::Error;
 pub use identity::{Identity, identity};
 pub use layer::{Layer, Span};
+pub use length::{LengthSource, Shortage};
 pub use link_type::LinkType;
 pub use packet::{
     Encapsulation, Endpoints, FragmentInfo, Ip, MAX_ENCAPSULATIONS, MAX_LAYERS, Packet,
@@ -116,35 +104,84 @@ pub fn decode_into<'a>(
     ports: &Ports,
 ) {
     packet.reset(data, orig_len);
-    run(link, ports, packet);
+    run(link, ports, &mut Cursor::new(packet));
+}
+
+/// As [`decode`], but a frame that is cut or contradicts itself is an [`Error`]:
+/// there stands what is one. A protocol that is not known is none; decoding just
+/// ends there, and [`Packet::stop`] says it.
+///
+/// ```
+/// use decoders::{LengthSource, LinkType, Ports, decode_strict};
+/// // UDP, where IPv4's total length leaves room for four of its eight bytes.
+/// let frame = [
+///     0x45, 0, 0, 24, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, //
+///     0x30, 0x39, 0x1f, 0x90, 0, 8, 0, 0,
+/// ];
+/// let error = decode_strict(LinkType::RawIp, &frame, frame.len(), &Ports::default()).unwrap_err();
+/// let shortage = error.shortage.unwrap();
+/// assert_eq!((error.layer, error.offset), ("udp", 20));
+/// assert_eq!((shortage.needed, shortage.had), (8, 4));
+/// assert_eq!(shortage.length_from, LengthSource::Ipv4TotalLength);
+/// assert_eq!(
+///     error.to_string(),
+///     "udp at byte 20: 8 bytes are needed and 4 are there, by IPv4's total length"
+/// );
+/// ```
+pub fn decode_strict<'a>(
+    link: LinkType,
+    data: &'a [u8],
+    orig_len: usize,
+    ports: &Ports,
+) -> Result<Packet<'a>, Error> {
+    let mut packet = Packet::new();
+    decode_strict_into(&mut packet, link, data, orig_len, ports)?;
+    Ok(packet)
+}
+
+/// As [`decode_strict`], in the place of a packet that is no longer needed. With an
+/// error too, `packet` has then what [`decode_into`] would have put there.
+pub fn decode_strict_into<'a>(
+    packet: &mut Packet<'a>,
+    link: LinkType,
+    data: &'a [u8],
+    orig_len: usize,
+    ports: &Ports,
+) -> Result<(), Error> {
+    packet.reset(data, orig_len);
+    let mut cursor = Cursor::new(packet);
+    run(link, ports, &mut cursor);
+    match cursor.error() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 /// The list of protocols: who decodes what comes next.
 #[inline]
-fn run(link: LinkType, ports: &Ports, packet: &mut Packet<'_>) {
-    let mut cursor = Cursor::new(packet);
+fn run(link: LinkType, ports: &Ports, cursor: &mut Cursor<'_, '_>) {
     let mut next = Next::first(link);
     loop {
         next = match next {
-            Next::Ethernet => ethernet::decode(&mut cursor),
-            Next::EtherType(number) => ethernet::next(&mut cursor, number),
-            Next::Vlan => vlan::decode(&mut cursor),
-            Next::LinuxSll => linux_sll::decode(&mut cursor),
-            Next::LinuxSll2 => linux_sll::decode_v2(&mut cursor),
-            Next::Loopback { network_order } => loopback::decode(&mut cursor, network_order),
-            Next::Arp => arp::decode(&mut cursor),
-            Next::Ip => ip::decode(&mut cursor),
-            Next::Ipv4 => ipv4::decode(&mut cursor),
-            Next::Ipv6 => ipv6::decode(&mut cursor),
-            Next::Protocol { number, version } => ip::next(&mut cursor, number, version),
-            Next::Udp => udp::decode(&mut cursor, ports),
-            Next::Tcp => tcp::decode(&mut cursor),
-            Next::FlannelUdp => flannel_udp::decode(&mut cursor),
-            Next::Vxlan => vxlan::decode(&mut cursor),
-            Next::Geneve => geneve::decode(&mut cursor),
-            Next::RareTunnel(encap) => rare_tunnel(&mut cursor, encap),
-            Next::ErspanI => erspan::decode_i(&mut cursor),
-            Next::Erspan => erspan::decode(&mut cursor),
+            Next::Ethernet => ethernet::decode(cursor),
+            Next::EtherType(number) => ethernet::next(cursor, number),
+            Next::Vlan => vlan::decode(cursor),
+            Next::LinuxSll => linux_sll::decode(cursor),
+            Next::LinuxSll2 => linux_sll::decode_v2(cursor),
+            Next::Loopback { network_order } => loopback::decode(cursor, network_order),
+            Next::Arp => arp::decode(cursor),
+            Next::Ip => ip::decode(cursor),
+            Next::Ipv4 => ipv4::decode(cursor),
+            Next::Ipv6 => ipv6::decode(cursor),
+            Next::Protocol { number, version } => ip::next(cursor, number, version),
+            Next::Udp => udp::decode(cursor, ports),
+            Next::Tcp => tcp::decode(cursor),
+            Next::FlannelUdp => flannel_udp::decode(cursor),
+            Next::Vxlan => vxlan::decode(cursor),
+            Next::Geneve => geneve::decode(cursor),
+            Next::RareTunnel(encap) => rare_tunnel(cursor, encap),
+            Next::ErspanI => erspan::decode_i(cursor),
+            Next::Erspan => erspan::decode(cursor),
             Next::UnknownLink(number) => cursor.stop("frame", Reason::LinkType(number)),
             Next::Done => break,
         };

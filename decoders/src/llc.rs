@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::length::LengthSource;
 use crate::named::{self, Kind};
 
 const LEN: usize = 3;
@@ -49,7 +50,7 @@ impl Llc<'_> {
 
 /// Behind a length; what follows the frame's end is padding.
 pub(crate) fn decode_framed(cursor: &mut Cursor<'_, '_>, length: u16) -> Next {
-    cursor.limit("llc", usize::from(length));
+    cursor.limit(LengthSource::Ieee8023Length, usize::from(length));
     decode(cursor)
 }
 

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::length::Shortage;
 use crate::packet::{MAX_ENCAPSULATIONS, MAX_LAYERS};
 
 /// Why decoding went no further.
@@ -94,6 +95,9 @@ pub struct Stop {
     /// Byte of the frame at which it was noticed.
     pub offset: usize,
     pub reason: Reason,
+    /// Bytes needed and had from `offset` on, and where that length came from;
+    /// `None` where it is not for want of bytes.
+    pub shortage: Option<Shortage>,
 }
 
 impl fmt::Display for Stop {

@@ -2,7 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
-use crate::stop::Reason;
+use crate::length::LengthSource;
 use crate::{dns, http, http2, stt, tls};
 use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::{HeaderError, HeaderSliceError};
@@ -297,13 +297,7 @@ fn refuse(cursor: &mut Cursor<'_, '_>, error: &HeaderSliceError) -> Next {
         }
         HeaderSliceError::Content(HeaderError::DataOffsetTooSmall { data_offset }) => {
             let declared = usize::from(*data_offset) * 4;
-            cursor.stop(
-                "tcp",
-                Reason::LengthTooSmall {
-                    declared,
-                    minimum: MIN_LEN,
-                },
-            )
+            cursor.too_small(LengthSource::TcpDataOffset, declared, MIN_LEN)
         }
     }
 }

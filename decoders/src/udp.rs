@@ -8,7 +8,7 @@ use crate::esp;
 use crate::ike;
 use crate::l2tp;
 use crate::layer::{Layer, Span};
-use crate::stop::Reason;
+use crate::length::LengthSource;
 use crate::wireguard;
 use crate::{flannel_udp, fou, geneve, gtp_u, gue, mpls, teredo, vxlan, vxlan_gpe, weave_sleeve};
 use etherparse::UdpHeaderSlice;
@@ -70,16 +70,10 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
                 header,
                 span: cursor.span(),
             });
-            cursor.push(layer, LEN, Next::Done);
-            return cursor.stop(
-                "udp",
-                Reason::LengthTooSmall {
-                    declared: length,
-                    minimum: LEN,
-                },
-            );
+            cursor.too_small(LengthSource::UdpLength, length, LEN);
+            return cursor.push(layer, LEN, Next::Done);
         }
-        cursor.limit("udp", length);
+        cursor.limit(LengthSource::UdpLength, length);
     }
     let (source, destination) = (header.source_port(), header.destination_port());
     let view = Udp {

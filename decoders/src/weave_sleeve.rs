@@ -3,6 +3,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::length::LengthSource;
 use crate::stop::Reason;
 
 /// Bytes of a peer's name.
@@ -108,7 +109,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     let first = frames(payload).next();
     let next = cursor.push(Layer::WeaveSleeve(view), len, Next::Ethernet);
     if let Some((_, frame)) = first {
-        cursor.limit("weave-sleeve", frame);
+        cursor.limit(LengthSource::WeaveSleeveFrame, frame);
     }
     next
 }

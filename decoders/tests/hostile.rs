@@ -1,6 +1,8 @@
 //! Cut and corrupt frames: never a panic, always a reason.
 
 mod build;
+#[path = "hostile/strict.rs"]
+mod strict;
 
 use build::{ethernet, ipv4, ipv6, udp};
 use decoders::{

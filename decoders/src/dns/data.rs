@@ -2,10 +2,14 @@
 //! for DNSSEC, RFC 9460 for SVCB and HTTPS.
 
 use super::{kind, name_bytes};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Write;
 use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamValue};
 use hickory_proto::rr::rdata::{CAA, NAPTR, SOA, TLSA};
 use hickory_proto::rr::{Name, RData, RecordType};
-use std::fmt::Write;
 
 pub(super) fn record_data(data: &RData) -> Vec<u8> {
     match data {

@@ -2,6 +2,10 @@
 //! RFC 8914.
 
 use super::data::push_hex;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use hickory_proto::rr::rdata::OPT;
 use hickory_proto::rr::rdata::opt::EdnsOption as ProtoOption;
 use hickory_proto::rr::{RData, Record};

@@ -1,6 +1,9 @@
 //! Names of record types that hickory-proto knows by number alone.
 //! <https://www.iana.org/assignments/dns-parameters>
 
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
 use hickory_proto::rr::RecordType;
 
 /// `A`, `AAAA`, …; `TYPE65280` where there is no name (RFC 3597).

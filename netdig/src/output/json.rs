@@ -116,6 +116,9 @@ impl JsonWriter {
                 layer: stop.layer,
                 offset: stop.offset,
                 reason: stop.reason.to_string(),
+                needed: stop.shortage.map(|shortage| shortage.needed),
+                had: stop.shortage.map(|shortage| shortage.had),
+                length_from: stop.shortage.map(|shortage| shortage.length_from.name()),
             }),
             joined: match view.fate {
                 Fate::Joined { n, .. } => Some(*n),

@@ -9,6 +9,7 @@ mod checksums;
 #[allow(dead_code)]
 #[path = "../captures/craft.rs"]
 mod craft;
+mod cuts;
 mod facts;
 mod failures;
 mod field_cases;

@@ -305,6 +305,12 @@ pub(super) struct Stop {
     pub(super) layer: &'static str,
     pub(super) offset: usize,
     pub(super) reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) needed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) had: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) length_from: Option<&'static str>,
 }
 
 #[derive(Serialize)]
