@@ -275,10 +275,11 @@ fn is_name(mut bytes: &[u8]) -> bool {
     }
 }
 
-/// A message, if it has the shape of one.
-pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
+/// A message of `length` bytes, if it has the shape of one; of a first fragment
+/// they are more than there are.
+pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, length: usize) -> Next {
     let message = cursor.rest();
-    if !fits(message, cursor.wire_len()) {
+    if !fits(message, length.max(cursor.wire_len())) {
         return Next::Done;
     }
     let span = cursor.span();

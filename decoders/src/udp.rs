@@ -111,7 +111,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
         return nbns::decode(cursor);
     }
     if has_port || dns::is_unmistakable(payload, cursor.first_fragment) {
-        let next = dns::decode(cursor);
+        let next = dns::decode(cursor, promised);
         if cursor.rest().len() < payload.len() {
             return next;
         }
