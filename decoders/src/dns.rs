@@ -4,6 +4,7 @@
 mod data;
 mod edns;
 mod kind;
+mod raw;
 
 pub use edns::{Edns, EdnsOption};
 
@@ -158,6 +159,7 @@ impl<'a> Dns<'a> {
 
     fn parse_into(&self, message: &mut Message) -> Option<()> {
         let mut decoder = BinDecoder::new(self.message);
+        let mut is_sound = true;
         decoder.read_slice(HEADER_LEN).ok()?;
         for _ in 0..self.question_count() {
             message
@@ -171,12 +173,21 @@ impl<'a> Dns<'a> {
         ];
         for (count, section) in sections {
             for _ in 0..count {
-                let parsed = ProtoRecord::read(&mut decoder).ok()?;
+                let start = decoder.index();
+                let Ok(parsed) = ProtoRecord::read(&mut decoder) else {
+                    // Of data that make no sense the record is kept.
+                    let (record, end) = raw::record(self.message, start)?;
+                    section.push(record);
+                    is_sound = false;
+                    decoder = BinDecoder::new(self.message);
+                    decoder.read_slice(end).ok()?;
+                    continue;
+                };
                 message.edns = message.edns.take().or_else(|| edns::edns(&parsed));
                 section.push(record(&parsed));
             }
         }
-        Some(())
+        is_sound.then_some(())
     }
 
     fn word(&self, at: usize) -> u16 {
@@ -207,15 +218,19 @@ fn record(record: &ProtoRecord) -> Record {
 fn name_bytes(name: &Name) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(name.len());
     for label in name.iter() {
-        if !bytes.is_empty() {
-            bytes.push(b'.');
-        }
-        bytes.extend_from_slice(label);
+        push_label(&mut bytes, label);
     }
     if bytes.is_empty() {
         bytes.extend_from_slice(b"<Root>");
     }
     bytes
+}
+
+fn push_label(name: &mut Vec<u8>, label: &[u8]) {
+    if !name.is_empty() {
+        name.push(b'.');
+    }
+    name.extend_from_slice(label);
 }
 
 /// DNS, multicast DNS, link-local multicast name resolution (RFC 4795).
@@ -263,10 +278,11 @@ fn is_name(mut bytes: &[u8]) -> bool {
     }
 }
 
-/// A message, if it has the shape of one.
-pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
+/// A message of `length` bytes, if it has the shape of one; of a first fragment
+/// they are more than there are.
+pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, length: usize) -> Next {
     let message = cursor.rest();
-    if !fits(message, cursor.wire_len()) {
+    if !fits(message, length.max(cursor.wire_len())) {
         return Next::Done;
     }
     let span = cursor.span();
@@ -275,20 +291,20 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
 
 /// Whether the bytes can be nothing but a whole message: one question of class
 /// IN and a known type, no bit where none should be, and records that end where
-/// the message does.
+/// the message does. `goes_on`: in further fragments.
 #[inline]
-pub(crate) fn is_unmistakable(message: &[u8]) -> bool {
+pub(crate) fn is_unmistakable(message: &[u8], goes_on: bool) -> bool {
     match message.first_chunk::<HEADER_LEN>() {
         // Opcode 0, the reserved bit unset, one question.
         Some([_, _, flags, more, 0, 1, ..]) if flags & 0x78 == 0 && more & 0x40 == 0 => {
-            ends_where_it_should(message).is_some()
+            ends_where_it_should(message, goes_on).is_some()
         }
         _ => false,
     }
 }
 
 #[cold]
-fn ends_where_it_should(message: &[u8]) -> Option<()> {
+fn ends_where_it_should(message: &[u8], goes_on: bool) -> Option<()> {
     let word = |at: usize| {
         Some(u16::from_be_bytes([
             *message.get(at)?,
@@ -306,7 +322,7 @@ fn ends_where_it_should(message: &[u8]) -> Option<()> {
         at = after_name(message, at)?;
         at += 10 + usize::from(word(at + 8)?);
         if at > message.len() {
-            return None;
+            return goes_on.then_some(());
         }
     }
     (at == message.len()).then_some(())
@@ -336,7 +352,7 @@ fn after_name(message: &[u8], mut at: usize) -> Option<usize> {
 pub(crate) fn is_unmistakable_tcp(payload: &[u8]) -> bool {
     match payload.first_chunk::<2>() {
         Some(&length) if usize::from(u16::from_be_bytes(length)) + 2 == payload.len() => {
-            is_unmistakable(&payload[2..])
+            is_unmistakable(&payload[2..], false)
         }
         _ => false,
     }
@@ -405,13 +421,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn records_behind_one_that_makes_no_sense_are_kept() {
+        let mut message = b"\0\x07\x81\x80\0\0\0\x02\0\0\0\0".to_vec();
+        message.extend(b"\x01a\0\0\x01\0\x01\0\0\0\x3c\0\x03\xc0\0\x02");
+        message.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01");
+        let end = message.len() as u32;
+        let span = Span { start: 0, end };
+        let parsed = Dns {
+            message: &message,
+            span,
+        };
+        let parsed = parsed.parse();
+        assert!(!parsed.complete);
+        let found: Vec<_> = parsed
+            .answers
+            .iter()
+            .map(|r| (&r.name[..], &r.data[..]))
+            .collect();
+        assert_eq!(
+            found,
+            [(&b"a"[..], &b"\\# 3 c00002"[..]), (b"a", b"192.0.2.1")]
+        );
+    }
+
+    #[test]
     fn only_whole_messages_are_unmistakable() {
         let mut query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01".to_vec();
         query.extend(b"\x03www\x07example\0\0\x1c\0\x01");
         query.extend(b"\0\0\x29\x10\0\0\0\0\0\0\0");
-        assert!(is_unmistakable(&query));
+        assert!(is_unmistakable(&query, false));
         for len in 0..query.len() {
-            assert!(!is_unmistakable(&query[..len]), "{len}");
+            assert!(!is_unmistakable(&query[..len], false), "{len}");
         }
         for (at, byte) in [
             (2, 0x21),
@@ -424,9 +464,14 @@ mod tests {
         ] {
             let mut other = query.clone();
             other[at] = byte;
-            assert!(!is_unmistakable(&other), "{at}");
+            assert!(!is_unmistakable(&other, false), "{at}");
         }
         query.push(0);
-        assert!(!is_unmistakable(&query));
+        assert!(!is_unmistakable(&query, true));
+        // The last record's data go on: in the next fragment, or not at all.
+        let at = query.len() - 2;
+        query[at] = 9;
+        assert!(is_unmistakable(&query, true));
+        assert!(!is_unmistakable(&query, false));
     }
 }

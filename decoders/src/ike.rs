@@ -77,13 +77,19 @@ impl Ike<'_> {
 }
 
 /// Whether the captured payload can be IKE: of a known version, with an
-/// initiator's index, as long as it says. `length`: bytes on the wire.
+/// initiator's index, as long as it says or of a known exchange. `length`: bytes on the wire.
 pub(crate) fn fits(payload: &[u8], length: usize) -> bool {
     let Some(header) = payload.first_chunk::<LEN>() else {
         return false;
     };
     let declared = u32::from_be_bytes([header[24], header[25], header[26], header[27]]);
-    header[..8] != [0; 8] && matches!(header[17] >> 4, 1 | 2) && declared as usize == length
+    let is_whole = declared as usize == length;
+    // Of others' length, the versions and exchanges that there are.
+    let is_known = matches!(
+        (header[17], header[18]),
+        (0x10, 1..=5 | 32 | 33) | (0x20, 34..=39)
+    );
+    header[..8] != [0; 8] && matches!(header[17] >> 4, 1 | 2) && (is_whole || is_known)
 }
 
 pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {

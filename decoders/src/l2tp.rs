@@ -83,11 +83,11 @@ pub(crate) fn fits(payload: &[u8], length: usize) -> bool {
     let word = u16::from_be_bytes([c, d]);
     let control = flags & (LENGTH | SEQUENCE) == LENGTH | SEQUENCE
         && flags & OFFSET == 0
-        && usize::from(word) == length;
+        && (CONTROL_LEN..=length).contains(&usize::from(word));
     match (flags & VERSION, flags & CONTROL != 0) {
         _ if flags & RESERVED != 0 => false,
-        (2 | 3, true) => control && length >= CONTROL_LEN,
-        (2, false) => flags & LENGTH == 0 || usize::from(word) == length,
+        (2 | 3, true) => control,
+        (2, false) => flags & LENGTH == 0 || usize::from(word) <= length,
         (3, false) => flags == 3 && word == 0,
         _ => false,
     }

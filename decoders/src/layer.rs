@@ -28,6 +28,7 @@ use crate::llc::Llc;
 use crate::loopback::Loopback;
 use crate::mpls::Mpls;
 use crate::named::Named;
+use crate::nbns::Nbns;
 use crate::sctp::Sctp;
 use crate::stt::Stt;
 use crate::tcp::Tcp;
@@ -96,6 +97,7 @@ pub enum Layer<'a> {
     Teredo(Teredo<'a>),
     WeaveSleeve(WeaveSleeve<'a>),
     Dns(Dns<'a>),
+    Nbns(Nbns<'a>),
     Http(Http<'a>),
     Http2(Http2<'a>),
     Tls(Tls<'a>),
@@ -145,6 +147,7 @@ macro_rules! each {
             Layer::Teredo($view) => $result,
             Layer::WeaveSleeve($view) => $result,
             Layer::Dns($view) => $result,
+            Layer::Nbns($view) => $result,
             Layer::Http($view) => $result,
             Layer::Http2($view) => $result,
             Layer::Tls($view) => $result,
@@ -196,6 +199,7 @@ impl Layer<'_> {
             Layer::Teredo(_) => "teredo",
             Layer::WeaveSleeve(_) => "weave-sleeve",
             Layer::Dns(_) => "dns",
+            Layer::Nbns(_) => "nbns",
             Layer::Http(_) => "http",
             Layer::Http2(_) => "http2",
             Layer::Tls(_) => "tls",

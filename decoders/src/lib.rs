@@ -45,6 +45,7 @@ pub mod llc;
 pub mod loopback;
 pub mod mpls;
 pub mod named;
+pub mod nbns;
 pub mod sctp;
 pub mod stt;
 pub mod tcp;

@@ -92,7 +92,24 @@ pub enum TcpOption<'a> {
     Other(u8, &'a [u8]),
 }
 
-impl TcpOption<'_> {
+impl<'a> TcpOption<'a> {
+    /// Fast open's cookie, empty where one is asked for; also in the form that it
+    /// had as an experiment (RFC 7413, section 4.1.1; RFC 6994).
+    ///
+    /// ```
+    /// use decoders::tcp::TcpOption;
+    /// assert_eq!(TcpOption::Other(34, &[1, 2]).fast_open(), Some(&[1, 2][..]));
+    /// assert_eq!(TcpOption::Other(254, &[0xf9, 0x89]).fast_open(), Some(&[][..]));
+    /// assert_eq!(TcpOption::Other(254, &[0xe2, 0xd4]).fast_open(), None);
+    /// ```
+    pub fn fast_open(&self) -> Option<&'a [u8]> {
+        match *self {
+            TcpOption::Other(FAST_OPEN, cookie) => Some(cookie),
+            TcpOption::Other(253 | 254, [0xf9, 0x89, cookie @ ..]) => Some(cookie),
+            _ => None,
+        }
+    }
+
     /// What multipath TCP's option is about, by its subtype's name.
     ///
     /// ```

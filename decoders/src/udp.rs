@@ -9,6 +9,8 @@ use crate::ike;
 use crate::l2tp;
 use crate::layer::{Layer, Span};
 use crate::length::LengthSource;
+use crate::named;
+use crate::nbns;
 use crate::wireguard;
 use crate::{flannel_udp, fou, geneve, gtp_u, gue, mpls, teredo, vxlan, vxlan_gpe, weave_sleeve};
 use etherparse::UdpHeaderSlice;
@@ -16,6 +18,10 @@ use etherparse::UdpHeaderSlice;
 const LEN: usize = 8;
 const IKE: u16 = 500;
 const NAT_TRAVERSAL: u16 = 4500;
+const PTP_EVENT: u16 = 319;
+const PTP_GENERAL: u16 = 320;
+/// Header that all messages of PTP have.
+const PTP_LEN: usize = 34;
 
 /// A UDP header.
 #[derive(Debug, Clone)]
@@ -93,8 +99,13 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
         return encap.into();
     }
     let has_port = dns::is_port(source) || dns::is_port(destination);
-    if has_port || dns::is_unmistakable(payload) {
-        let next = dns::decode(cursor);
+    // NetBIOS's names look like DNS's.
+    let is_nbns = (source == nbns::PORT || destination == nbns::PORT) && nbns::fits(payload);
+    if is_nbns {
+        return nbns::decode(cursor);
+    }
+    if has_port || dns::is_unmistakable(payload, cursor.first_fragment) {
+        let next = dns::decode(cursor, promised);
         if cursor.rest().len() < payload.len() {
             return next;
         }
@@ -118,10 +129,25 @@ fn by_port(cursor: &mut Cursor<'_, '_>, payload: &[u8], length: usize, ports: (u
     if is(l2tp::PORT) && l2tp::fits(payload, length) {
         return l2tp::decode(cursor);
     }
+    if (is(PTP_EVENT) || is(PTP_GENERAL)) && is_ptp(payload, length) {
+        return named::decode(cursor, named::Kind::Ptp, PTP_LEN as u16);
+    }
     if dhcp::is_port(ports.1) || dhcp::is_port(ports.0) {
         return dhcp::decode(cursor, ports.1.min(ports.0));
     }
     Next::Done
+}
+
+/// Whether the payload can be a message of PTP, version 2 (IEEE 1588, 13.3): one
+/// of its types, as long as it says.
+fn is_ptp(payload: &[u8], length: usize) -> bool {
+    let Some(&[kind, version, high, low, ..]) = payload.first_chunk::<PTP_LEN>() else {
+        return false;
+    };
+    let declared = usize::from(u16::from_be_bytes([high, low]));
+    matches!(kind & 0xf, 0..=3 | 8..=13)
+        && version & 0xf == 2
+        && (PTP_LEN..=length).contains(&declared)
 }
 
 /// flannel sends from the port on which it listens, so its packets to a NAT or

@@ -111,12 +111,19 @@ pub(crate) fn fits(payload: &[u8], length: usize, ports: (u16, u16)) -> bool {
         Some(&HANDSHAKE_INITIATION) => length == 148,
         Some(&HANDSHAKE_RESPONSE) => length == 92,
         Some(&COOKIE_REPLY) => length == 64,
-        _ if length < DATA_HEADER + TAG || !length.is_multiple_of(16) => false,
+        _ if length < DATA_HEADER + TAG || !is_padded(length) => false,
         _ if PORTS.contains(&ports.0) || PORTS.contains(&ports.1) => true,
         _ => payload
             .first_chunk::<DATA_HEADER>()
             .is_some_and(|header| header[4..8] != [0; 4] && header[14..] == [0; 2]),
     }
+}
+
+/// Data are filled up to a multiple of 16, but not beyond the device's MTU: a
+/// full datagram has any length.
+fn is_padded(length: usize) -> bool {
+    const LEAST_MTU: usize = 1280;
+    length.is_multiple_of(16) || length > LEAST_MTU
 }
 
 pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {

@@ -588,6 +588,7 @@ fn use_up(packet: &Packet<'_>) {
             Layer::Stt(stt) => seen(stt.context()),
             Layer::Sctp(sctp) => seen(sctp.chunks().filter_map(|chunk| chunk.name()).count()),
             Layer::UdpLite(udp) => seen((udp.coverage_is_right(), udp.payload_length())),
+            Layer::Nbns(message) => seen((message.name(), message.kind(), message.address())),
             Layer::Igmp(igmp) => seen((
                 igmp.version(),
                 igmp.group(),

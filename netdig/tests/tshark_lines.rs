@@ -72,6 +72,11 @@ fn tunnels() {
 fn protocols() {
     compare("security", LinkType::RawIp, &protocols::security());
     compare("tcp-options", LinkType::RawIp, &protocols::tcp_options());
+    compare(
+        "netbios-names",
+        LinkType::RawIp,
+        &protocols::netbios_names(),
+    );
     compare("transports", LinkType::RawIp, &protocols::transports());
 }
 

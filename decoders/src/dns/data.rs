@@ -222,7 +222,7 @@ fn types(mut maps: &[u8]) -> Option<String> {
 }
 
 /// RFC 3597, section 5.
-fn unknown(data: &[u8]) -> Vec<u8> {
+pub(super) fn unknown(data: &[u8]) -> Vec<u8> {
     let mut text = format!("\\# {}", data.len());
     if !data.is_empty() {
         text.push(' ');

@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use hickory_proto::rr::rdata::OPT;
 use hickory_proto::rr::rdata::opt::EdnsOption as ProtoOption;
-use hickory_proto::rr::{RData, Record};
+use hickory_proto::rr::{RData, Record, RecordType};
 
 /// What a message's OPT record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,11 @@ pub struct EdnsOption {
 }
 
 pub(super) fn edns(record: &Record) -> Option<Edns> {
-    let RData::OPT(opt) = &record.data else {
-        return None;
+    // Without data it is one too, which hickory-proto has in another form.
+    let options = match &record.data {
+        RData::OPT(opt) => options(opt),
+        _ if record.record_type() == RecordType::OPT => Vec::new(),
+        _ => return None,
     };
     let [rcode_high, version, flags, _] = record.ttl.to_be_bytes();
     Some(Edns {
@@ -43,7 +46,7 @@ pub(super) fn edns(record: &Record) -> Option<Edns> {
         version,
         dnssec_ok: flags & 0x80 != 0,
         rcode_high,
-        options: options(opt),
+        options,
     })
 }
 

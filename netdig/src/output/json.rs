@@ -10,10 +10,7 @@ mod tunnels;
 use std::io;
 use std::net::SocketAddr;
 
-use decoders::{
-    icmp::Quoted,
-    tcp::{FAST_OPEN, TcpOption},
-};
+use decoders::{icmp::Quoted, tcp::TcpOption};
 use serde::Serialize;
 
 use super::{
@@ -111,6 +108,7 @@ impl JsonWriter {
             sctp: protocols.sctp,
             udplite: protocols.udplite,
             igmp: protocols.igmp,
+            nbns: protocols.nbns,
             routing: protocols.routing,
             stop: view.packet.stop.map(|stop| Stop {
                 layer: stop.layer,
@@ -407,7 +405,7 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
                 object.tsval = Some(value);
                 object.tsecr = Some(echo);
             }
-            TcpOption::Other(FAST_OPEN, _) => object.fast_open = true,
+            other if other.fast_open().is_some() => object.fast_open = true,
             other => object.mptcp.extend(other.multipath()),
         }
     }

@@ -107,7 +107,11 @@ impl Agreement {
             let excused = known.iter().any(|known| {
                 (known.file, known.frame) == (name, n) && ["*", field].contains(&known.field)
             });
-            if ours == theirs || excused {
+            let same = match (field, ours, theirs) {
+                ("time", Some(ours), Some(theirs)) => facts::same_time(ours, theirs),
+                _ => ours == theirs,
+            };
+            if same || excused {
                 self.fields_alike += 1;
                 continue;
             }

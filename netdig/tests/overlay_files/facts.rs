@@ -1,7 +1,10 @@
 //! What a packet says, field by field, once as netdig's JSON has it and once as
 //! tshark's dissection has it, in the same words.
 
+mod names;
+
 use super::pdml::Node;
+use names::{dns, nbns, our_record};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -52,6 +55,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("udplite", "udplite"),
     ("igmp", "igmp"),
     ("udp", "udp"),
+    ("nbns", "nbns"),
     ("tcp", "tcp"),
     ("icmp", "icmp"),
     ("icmpv6", "icmpv6"),
@@ -167,6 +171,10 @@ pub fn ours(packet: &Value) -> Facts {
         ("udplite.dport", "/udplite/dport"),
         ("igmp.type", "/igmp/type"),
         ("igmp.version", "/igmp/version"),
+        ("nbns.id", "/nbns/id"),
+        ("nbns.qr", "/nbns/qr"),
+        ("nbns.opcode", "/nbns/opcode"),
+        ("nbns.address", "/nbns/address"),
     ];
     for &(fact, pointer) in plain {
         put(&mut facts, fact, packet.pointer(pointer).map(plainly));
@@ -273,20 +281,14 @@ fn our_label(entry: &Value) -> String {
     format!("{label} {tc} {bottom} {ttl};")
 }
 
-fn our_record(record: &Value) -> String {
-    let text = |key: &str| record.get(key).map(plainly).unwrap_or_default();
-    let data = match text("type").as_str() {
-        "A" | "AAAA" | "CNAME" | "NS" | "PTR" | "MX" | "SRV" | "SOA" | "TXT" => text("data"),
-        _ => String::new(),
-    };
-    format!("{} {} {data};", text("name"), text("type"))
-}
-
 /// From tshark's dissection of one packet.
 pub fn theirs(packet: &Node) -> Facts {
+    // It decrypts the beginning of QUIC: what is in there is not compared.
+    let is_quic = |node: &Node| node.name == "quic";
+    let clear = packet.children.iter().position(is_quic);
+    let packet = &packet.children[..clear.unwrap_or(packet.children.len())];
     let mut facts = Facts::new();
     let frame = packet
-        .children
         .iter()
         .find(|node| node.name == "frame")
         .unwrap_or_else(|| panic!("a frame in {packet:?}"));
@@ -298,15 +300,17 @@ pub fn theirs(packet: &Node) -> Facts {
     ] {
         put(&mut facts, fact, frame.get(field).map(str::to_owned));
     }
-    if let Some(time) = facts.get_mut("time") {
-        *time = in_range(time);
-    }
     // What an error quotes is not in the packet: the layers end with the error.
     let names = frame.get("frame.protocols").unwrap_or_default().split(':');
     let mut layers = Vec::new();
     for name in names {
+        if name == "quic" {
+            break;
+        }
+        if is_continuation(name, packet) {
+            continue;
+        }
         let sll2 = packet
-            .children
             .iter()
             .any(|node| node.name == "sll" && node.get("sll.ifindex").is_some());
         let name = match name {
@@ -317,8 +321,9 @@ pub fn theirs(packet: &Node) -> Facts {
                 None => continue,
             },
         };
-        // A message of IGMP is shown within a layer of that name.
-        if name == "igmp" && layers.last() == Some(&name) {
+        // A message of IGMP is shown within a layer of that name; records of TLS
+        // in one segment are one layer to netdig.
+        if matches!(name, "igmp" | "tls") && layers.last() == Some(&name) {
             continue;
         }
         layers.push(name);
@@ -327,19 +332,41 @@ pub fn theirs(packet: &Node) -> Facts {
         }
     }
     facts.insert("layers", layers.join(":"));
-    tunnels(&mut facts, &packet.children);
-    rarer_tunnels(&mut facts, &packet.children);
-    innermost(&mut facts, &packet.children);
+    tunnels(&mut facts, packet);
+    rarer_tunnels(&mut facts, packet);
+    innermost(&mut facts, packet);
     facts
 }
 
-/// A file's own fraction of a second may be more than one; tshark prints it as
-/// it is, netdig carries it over.
-fn in_range(time: &str) -> String {
-    let (seconds, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let fraction = fraction.parse().unwrap_or(0_i64);
-    let seconds = seconds.parse().unwrap_or(0_i64) + fraction / 1_000_000_000;
-    format!("{seconds}.{:09}", fraction % 1_000_000_000)
+/// Whether tshark names the layer by the flow or the port alone: of the middle
+/// of a message nothing is in it. netdig names what it sees in the segment.
+fn is_continuation(name: &str, layers: &[Node]) -> bool {
+    let has = |layer: &Node, field: &str| layer.get(field).is_some();
+    let is_message = |layer: &&Node| match name {
+        // Of a record that is not whole nothing is shown at all.
+        "tls" => has(layer, "tls.record") || !has(layer, "tls.ignored_unknown_record"),
+        "http" => has(layer, "http.request") || has(layer, "http.response"),
+        _ => true,
+    };
+    let mut named = layers.iter().filter(|layer| layer.name == name);
+    matches!(name, "tls" | "http") && !named.any(|layer| is_message(&layer))
+}
+
+/// Whether two times are one. A file's own fraction of a second may be more than
+/// one second: netdig carries it over; tshark prints it as it is, in nanoseconds
+/// of which it keeps 32 bits and a sign.
+pub fn same_time(ours: &str, theirs: &str) -> bool {
+    let parts = |time: &str| -> Option<(i128, i128)> {
+        let (seconds, fraction) = time.trim_start_matches('-').split_once('.')?;
+        Some((seconds.parse().ok()?, fraction.parse().ok()?))
+    };
+    let (Some(ours), Some(theirs)) = (parts(ours), parts(theirs)) else {
+        return ours == theirs;
+    };
+    const SECOND: i128 = 1_000_000_000;
+    let ours = ours.0 * SECOND + ours.1;
+    let kept = |theirs: i128| (ours - theirs) % (1 << 32) == 0;
+    kept(theirs.0 * SECOND + theirs.1) || kept(theirs.0 * SECOND - theirs.1)
 }
 
 fn tunnels(facts: &mut Facts, layers: &[Node]) {
@@ -431,7 +458,12 @@ fn innermost(facts: &mut Facts, layers: &[Node]) {
     let ip = layers
         .iter()
         .rposition(|node| matches!(node.name.as_str(), "ip" | "ipv6"));
-    for layer in &layers[ip.unwrap_or(0)..] {
+    let layers = &layers[ip.unwrap_or(0)..];
+    let icmp = layers
+        .iter()
+        .position(|node| matches!(node.name.as_str(), "icmp" | "icmpv6"));
+    // What an error quotes is not in the packet.
+    for layer in &layers[..icmp.map_or(layers.len(), |at| at + 1)] {
         match layer.name.as_str() {
             "ip" => ipv4(facts, layer),
             "ipv6" => ipv6(facts, layer),
@@ -551,6 +583,7 @@ fn innermost(facts: &mut Facts, layers: &[Node]) {
                     ("udplite.dport", "udp.dstport"),
                 ],
             ),
+            "nbns" => nbns(facts, layer),
             "igmp" => numbers(
                 facts,
                 layer,
@@ -721,121 +754,4 @@ fn quoted(facts: &mut Facts, icmp: &Node) {
             put(facts, "icmp.quoted.dport", destination.map(str::to_owned));
         }
     }
-}
-
-fn dns(facts: &mut Facts, dns: &Node) {
-    numbers(
-        facts,
-        dns,
-        &[("dns.id", "dns.id"), ("dns.rcode", "dns.flags.rcode")],
-    );
-    facts.entry("dns.rcode").or_insert_with(|| "0".to_owned());
-    let response = dns.get("dns.flags.response").and_then(number);
-    put(facts, "dns.qr", response.map(|bit| (bit == 1).to_string()));
-    // A query's code is not shown.
-    if response == Some(0) {
-        facts.remove("dns.rcode");
-    }
-    let records = |section: &str, name: &str, kind: &str| {
-        let records = dns
-            .line(section)
-            .map(|line| line.children.iter().collect::<Vec<_>>());
-        let record = |node: &&Node| {
-            let name = node.get(name).map_or_else(|| service(node), str::to_owned);
-            let kind = node.get(kind).and_then(number).unwrap_or(0);
-            format!("{name} {} {};", kind_name(kind), record_data(kind, node))
-        };
-        records
-            .unwrap_or_default()
-            .iter()
-            .map(record)
-            .collect::<String>()
-    };
-    numbers(facts, dns, &[("edns.udp_size", "dns.rr.udp_payload_size")]);
-    facts.insert(
-        "dns.queries",
-        records("Queries", "dns.qry.name", "dns.qry.type"),
-    );
-    facts.insert(
-        "dns.answers",
-        records("Answers", "dns.resp.name", "dns.resp.type"),
-    );
-}
-
-/// tshark takes the names of services apart.
-fn service(record: &Node) -> String {
-    let parts = ["dns.srv.service", "dns.srv.proto", "dns.srv.name"];
-    let parts: Vec<&str> = parts.iter().filter_map(|part| record.get(part)).collect();
-    parts.join(".")
-}
-
-fn kind_name(number: u64) -> String {
-    const NAMES: [(u64, &str); 30] = [
-        (1, "A"),
-        (2, "NS"),
-        (5, "CNAME"),
-        (6, "SOA"),
-        (12, "PTR"),
-        (13, "HINFO"),
-        (15, "MX"),
-        (16, "TXT"),
-        (28, "AAAA"),
-        (33, "SRV"),
-        (35, "NAPTR"),
-        (41, "OPT"),
-        (43, "DS"),
-        (44, "SSHFP"),
-        (46, "RRSIG"),
-        (47, "NSEC"),
-        (48, "DNSKEY"),
-        (50, "NSEC3"),
-        (51, "NSEC3PARAM"),
-        (52, "TLSA"),
-        (59, "CDS"),
-        (60, "CDNSKEY"),
-        (61, "OPENPGPKEY"),
-        (64, "SVCB"),
-        (65, "HTTPS"),
-        (99, "SPF"),
-        (250, "TSIG"),
-        (251, "IXFR"),
-        (252, "AXFR"),
-        (255, "ANY"),
-    ];
-    match NAMES.iter().find(|(known, _)| *known == number) {
-        Some((_, name)) => (*name).to_owned(),
-        None if number == 257 => "CAA".to_owned(),
-        None => format!("TYPE{number}"),
-    }
-}
-
-fn record_data(kind: u64, node: &Node) -> String {
-    let fields: &[&str] = match kind {
-        1 => &["dns.a"],
-        2 => &["dns.ns"],
-        5 => &["dns.cname"],
-        6 => &[
-            "dns.soa.mname",
-            "dns.soa.rname",
-            "dns.soa.serial_number",
-            "dns.soa.refresh_interval",
-            "dns.soa.retry_interval",
-            "dns.soa.expire_limit",
-            "dns.soa.minimum_ttl",
-        ],
-        12 => &["dns.ptr.domain_name"],
-        15 => &["dns.mx.preference", "dns.mx.mail_exchange"],
-        16 => &["dns.txt"],
-        28 => &["dns.aaaa"],
-        33 => &[
-            "dns.srv.priority",
-            "dns.srv.weight",
-            "dns.srv.port",
-            "dns.srv.target",
-        ],
-        _ => &[],
-    };
-    let values = fields.iter().flat_map(|field| node.all(field));
-    let values: Vec<&str> = values.map(|node| node.show.as_str()).collect();
-    values.join(" ")
 }

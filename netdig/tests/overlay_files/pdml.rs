@@ -100,9 +100,15 @@ fn run(file: &Path, more: &[&str]) -> Option<Output> {
         "tcp.desegment_tcp_streams:FALSE",
         "http.desegment_headers:FALSE",
         "http.desegment_body:FALSE",
+        // Bytes that were sent again say what they said before.
+        "tcp.no_subdissector_on_error:FALSE",
+        // By shape before by port, as netdig has it: TLS on port 80 is TLS.
+        "tcp.try_heuristic_first:TRUE",
     ] {
         arguments.extend(["-o", off]);
     }
+    // It begins the flow anew in the middle of it, and the numbers with it.
+    arguments.extend(["--disable-heuristic", "vnc_tcp"]);
     arguments.extend(more);
     tool("tshark", &arguments)
 }

@@ -148,7 +148,10 @@ pub fn all() -> Vec<Set> {
         set("gre-forms", RAW, gre_forms()),
         set("security", RAW, protocols::security()),
         set("tcp-options", RAW, protocols::tcp_options()),
+        set("netbios-names", RAW, protocols::netbios_names()),
         set("transports", RAW, protocols::transports()),
+        set("ptp", RAW, ptp()),
+        set("names-of-nonsense", RAW, names_of_nonsense()),
         set("carriers", RAW, carriers()),
         set("ipv6-named", RAW, ipv6_named()),
         set("links", ETHERNET, named_links()),
@@ -438,6 +441,31 @@ fn gre_forms() -> Vec<Vec<u8>> {
 }
 
 /// What tshark's line words by other packets or by what is carried.
+/// A sync and a follow-up of PTP.
+fn ptp() -> Vec<Vec<u8>> {
+    let message = |port, kind| {
+        let mut message = vec![kind, 2, 0, 44];
+        message.resize(44, 0);
+        ipv4(A, B, 17, &udp(port, port, &message))
+    };
+    vec![message(319, 0), message(320, 8)]
+}
+
+/// Messages of DNS of which not all makes sense: a record between others with
+/// data of the wrong length, EDNS without data.
+fn names_of_nonsense() -> Vec<Vec<u8>> {
+    let asked = [question("a.example", 1)];
+    let right = record("a.example", 1, &[192, 0, 2, 1]);
+    let short = record("a.example", 44, &[1]);
+    let edns = record_of_class("", 41, 1232, &[]);
+    let answer = dns(7, 0x8180, [&asked, &[short, right], &[], &[edns.clone()]]);
+    let query = dns(8, 0x0100, [&asked, &[], &[], &[edns]]);
+    vec![
+        ipv4(B, A, 17, &udp(53, 40000, &answer)),
+        ipv4(A, B, 17, &udp(40000, 53, &query)),
+    ]
+}
+
 fn carriers() -> Vec<Vec<u8>> {
     let l2tp = |message: &[u8]| ipv4(A, B, 17, &udp(1701, 1701, message));
     let header = [0x13, 0x88, 0x17, 0x70, 0x11, 0x22, 0x33, 0x44, 0, 0, 0, 0];

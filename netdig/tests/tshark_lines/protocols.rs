@@ -35,12 +35,17 @@ pub fn security() -> Vec<Vec<u8>> {
         over_udp((40000, 41111), &wireguard(3, 64)),
         over_udp((40000, 41111), &wireguard(4, 96)),
         over_udp((40000, 41111), &wireguard(4, 32)),
+        // As long as the device's MTU allows, not filled up.
+        over_udp((40000, 41111), &wireguard(4, 1362)),
     ]
 }
 
 /// TCP's rarer options, each in a flow of its own.
 pub fn tcp_options() -> Vec<Vec<u8>> {
-    let options: [&[u8]; 4] = [
+    let options: [&[u8]; 6] = [
+        // Fast open as an experiment, before it had a number.
+        &[254, 4, 0xf9, 0x89],
+        &[254, 8, 0xf9, 0x89, 1, 2, 3, 4],
         &[34, 2, 1, 1],
         &[34, 10, 9, 9, 9, 9, 9, 9, 9, 9, 1, 1],
         &[30, 12, 0, 0x81, 1, 1, 1, 1, 1, 1, 1, 1],
@@ -105,4 +110,25 @@ pub fn transports() -> Vec<Vec<u8>> {
         packets.extend((0..=2).map(|sources| record(kind, sources)));
     }
     packets
+}
+
+/// NetBIOS's name service: queries, their answers, a registration.
+pub fn netbios_names() -> Vec<Vec<u8>> {
+    let encoded = |name: &[u8; 16]| -> String {
+        let halves = name.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        halves.map(|half| char::from(b'A' + half)).collect()
+    };
+    let workgroup = encoded(b"WORKGROUP      \x1d");
+    let any = encoded(b"*\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    let address = record(&workgroup, 0x20, &[0, 0, 192, 0, 2, 7]);
+    let over_udp = |message: &[u8]| ipv4(A, B, 17, &udp(137, 137, message));
+    vec![
+        over_udp(&dns(
+            7,
+            0x0110,
+            [&[question(&workgroup, 0x20)], &[], &[], &[]],
+        )),
+        over_udp(&dns(8, 0, [&[question(&any, 0x21)], &[], &[], &[]])),
+        over_udp(&dns(7, 0x8500, [&[], &[address], &[], &[]])),
+    ]
 }

@@ -77,6 +77,8 @@ pub(super) struct Packet<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) igmp: Option<protocols::Igmp>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nbns: Option<protocols::Nbns>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) routing: Option<protocols::Routing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop: Option<Stop>,

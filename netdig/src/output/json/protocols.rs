@@ -16,6 +16,7 @@ pub(super) struct Protocols {
     pub(super) sctp: Option<Sctp>,
     pub(super) udplite: Option<UdpLite>,
     pub(super) igmp: Option<Igmp>,
+    pub(super) nbns: Option<Nbns>,
     pub(super) routing: Option<Routing>,
 }
 
@@ -97,6 +98,23 @@ pub(super) struct Igmp {
     groups: Vec<Ipv4Addr>,
 }
 
+/// NetBIOS's name service.
+#[derive(Serialize)]
+pub(super) struct Nbns {
+    id: u16,
+    qr: bool,
+    opcode: u8,
+    rcode: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suffix: Option<u8>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<Ipv4Addr>,
+}
+
 /// IPv6's routing header.
 #[derive(Serialize)]
 pub(super) struct Routing {
@@ -169,6 +187,7 @@ impl Protocols {
                     coverage: udp.coverage(),
                 });
             }
+            Layer::Nbns(message) => self.nbns = Some(Nbns::of(message)),
             Layer::Igmp(igmp) => {
                 let recorded = igmp.records().map(|record| record.group);
                 self.igmp = Some(Igmp {
@@ -179,6 +198,22 @@ impl Protocols {
                 });
             }
             _ => {}
+        }
+    }
+}
+
+impl Nbns {
+    fn of(message: &decoders::nbns::Nbns<'_>) -> Nbns {
+        let name = message.name();
+        Nbns {
+            id: message.id(),
+            qr: message.is_response(),
+            opcode: message.opcode(),
+            rcode: message.rcode(),
+            name: name.map(|name| String::from_utf8_lossy(name.text()).into_owned()),
+            suffix: name.map(|name| name.suffix()),
+            kind: message.kind_name(),
+            address: message.address(),
         }
     }
 }

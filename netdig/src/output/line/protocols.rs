@@ -1,12 +1,13 @@
 //! The line of protocols that are known, but whose payload is not decoded:
 //! encrypted ones, other transports, group membership.
 
-use super::text::{push_decimal, push_hex, push_ip};
+use super::text::{push_decimal, push_escaped, push_hex, push_ip};
 use super::{Line, network, push_ports};
 use decoders::igmp::{Igmp, Record};
 use decoders::ike::Ike;
 use decoders::l2tp::L2tp;
 use decoders::named::Kind;
+use decoders::nbns::Nbns;
 use decoders::sctp::Sctp;
 use decoders::udp_lite::UdpLite;
 use decoders::wireguard::Wireguard;
@@ -35,11 +36,51 @@ pub(super) fn write(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
             line.protocol(b"UDPENCAP")
                 .extend_from_slice(b"NAT-keepalive");
         }
+        Some(Layer::Named(named)) => {
+            line.protocol(named.kind.column().as_bytes());
+        }
         Some(Layer::Sctp(sctp)) => write_sctp(line, sctp),
         Some(Layer::UdpLite(udp)) => write_udp_lite(line, udp),
         Some(Layer::Igmp(igmp)) => write_igmp(line, igmp),
+        Some(Layer::Nbns(message)) => write_nbns(line, message),
         _ => network::write_bare_ip(line, ip),
     }
+}
+
+/// `Name query NB WORKGROUP<1d>`.
+fn write_nbns(line: Line<'_, '_, '_>, message: &Nbns<'_>) {
+    let out = line.protocol(b"NBNS");
+    let operation = message.opcode_name().unwrap_or("Unknown operation");
+    out.extend_from_slice(operation.as_bytes());
+    if message.is_response() {
+        out.extend_from_slice(b" response");
+    }
+    out.push(b' ');
+    out.extend_from_slice(message.kind_name().unwrap_or("Unknown").as_bytes());
+    if message.is_response() {
+        if let Some(address) = message.address() {
+            out.push(b' ');
+            push_ip(out, IpAddr::V4(address));
+        }
+        return;
+    }
+    let Some(name) = message.name() else {
+        return;
+    };
+    out.push(b' ');
+    for byte in name.text() {
+        match byte {
+            0x20..0x7f => push_escaped(out, &[*byte]),
+            byte => push_suffix(out, *byte),
+        }
+    }
+    push_suffix(out, name.suffix());
+}
+
+fn push_suffix(out: &mut Vec<u8>, byte: u8) {
+    out.push(b'<');
+    push_hex(out, u64::from(byte), 2);
+    out.push(b'>');
 }
 
 fn push_number(out: &mut Vec<u8>, name: &[u8], number: u64, digits: u32) {

@@ -3,7 +3,7 @@
 use super::text::{push_decimal, push_hex};
 use super::{Line, push_ports};
 use crate::evidence::flow::Relative;
-use decoders::tcp::{FAST_OPEN, MULTIPATH, Tcp, TcpFlags, TcpOption};
+use decoders::tcp::{MULTIPATH, Tcp, TcpFlags, TcpOption};
 
 /// Option kinds that are shown by their number alone (IANA's registry).
 const MD5: u8 = 19;
@@ -60,6 +60,13 @@ fn push_flags(out: &mut Vec<u8>, flags: TcpFlags) {
 }
 
 fn push_option(out: &mut Vec<u8>, option: TcpOption<'_>, ack_base: u32) {
+    if let Some(cookie) = option.fast_open() {
+        let word: &[u8] = match cookie {
+            [] => b" TFO=R",
+            _ => b" TFO=C",
+        };
+        return out.extend_from_slice(word);
+    }
     match option {
         TcpOption::Mss(bytes) => push_field(out, b" MSS=", u32::from(bytes)),
         TcpOption::WindowScale(shift) => push_field(out, b" WS=", 1 << shift.min(14)),
@@ -77,8 +84,6 @@ fn push_option(out: &mut Vec<u8>, option: TcpOption<'_>, ack_base: u32) {
             }
         }
         TcpOption::Other(MD5, _) => out.extend_from_slice(b" MD5"),
-        TcpOption::Other(FAST_OPEN, []) => out.extend_from_slice(b" TFO=R"),
-        TcpOption::Other(FAST_OPEN, _) => out.extend_from_slice(b" TFO=C"),
         TcpOption::Other(USER_TIMEOUT, [a, b]) => {
             let timeout = u16::from_be_bytes([*a, *b]) & 0x7fff;
             push_field(out, b" USER_TO=", u32::from(timeout));
