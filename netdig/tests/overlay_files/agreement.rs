@@ -90,6 +90,21 @@ fn cause(packet: &Value, ours: &Facts, theirs: &Facts, first: &str) -> String {
     )
 }
 
+/// Whether tshark's time is netdig's, but for a fraction that is a second and more:
+/// netdig carries it over; tshark shows it as it is, and makes of a file's
+/// microseconds nanoseconds in 32 bits.
+fn is_wrapped((ours, theirs): (&String, &String)) -> bool {
+    let parts = |text: &str| -> Option<(u64, u64)> {
+        let (seconds, fraction) = text.split_once('.')?;
+        Some((seconds.parse().ok()?, fraction.parse().ok()?))
+    };
+    let (Some(ours), Some(theirs)) = (parts(ours), parts(theirs)) else {
+        return false;
+    };
+    let written = ours.0.saturating_sub(theirs.0) * 1_000_000_000 + ours.1;
+    written >= 1_000_000_000 && written & 0xffff_ffff == theirs.1
+}
+
 impl Agreement {
     fn frame(&mut self, name: &str, n: usize, ours: &Facts, theirs: &Facts, known: &[Known]) {
         let fields = ours
@@ -107,7 +122,8 @@ impl Agreement {
             let excused = known.iter().any(|known| {
                 (known.file, known.frame) == (name, n) && ["*", field].contains(&known.field)
             });
-            if ours == theirs || excused {
+            let wrapped = field == "time" && ours.zip(theirs).is_some_and(is_wrapped);
+            if ours == theirs || excused || wrapped {
                 self.fields_alike += 1;
                 continue;
             }

@@ -56,6 +56,28 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
     {
         return line.protocol(b"GRE").extend_from_slice(b"Encapsulated PPP");
     }
+    if let Some(column) = packet.layers.last().and_then(carrier_column) {
+        let out = line.protocol(column);
+        if let Some(stop) = packet.stop {
+            push_reason(out, stop);
+        }
+        return;
+    }
+    if let Some(Layer::Pim(pim)) = packet.layers.last() {
+        let out = line.protocol(if pim.version() == 1 {
+            b"PIMv1"
+        } else {
+            b"PIMv2"
+        });
+        return out.extend_from_slice(pim.kind_name().unwrap_or("Unknown").as_bytes());
+    }
+    if let Some(Layer::Named(named)) = packet.layers.last() {
+        let out = line.protocol(named.kind.column().as_bytes());
+        if let Some(stop) = packet.stop {
+            push_reason(out, stop);
+        }
+        return;
+    }
     let Some(stop) = packet.stop else {
         if let Some(name) = extension_column(packet.layers.last()) {
             line.protocol(name);
@@ -100,6 +122,16 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
             push_stop(line.protocol(column), stop);
         }
     }
+}
+
+/// Links and carriers of whose content nothing is known.
+fn carrier_column(layer: &Layer<'_>) -> Option<&'static [u8]> {
+    Some(match layer {
+        Layer::Ppp(_) => b"PPP",
+        Layer::FrameRelay(_) => b"FR",
+        Layer::Nsh(_) => b"NSH",
+        _ => return None,
+    })
 }
 
 /// Extension headers behind which nothing follows, as a rule.
@@ -163,6 +195,13 @@ pub(super) fn write_without_ip(line: Line<'_, '_, '_>) {
     }
     if let Some(layer @ Layer::Mpls(_)) = packet.layers.last() {
         return super::tunnel::write(line, layer);
+    }
+    if let Some(column) = packet.layers.last().and_then(carrier_column) {
+        let out = line.protocol(column);
+        if let Some(stop) = packet.stop {
+            push_reason(out, stop);
+        }
+        return;
     }
     if let Some(Layer::Named(named)) = packet.layers.last() {
         let out = line.protocol(named.kind.column().as_bytes());
