@@ -142,7 +142,8 @@ fn other_links() {
         &[0x80, 0x21, 0x10, 1, 0, 0, 0, 64][..],
         &[0; 56],
         &[8, 1],
-        &[2; 22],
+        &[2; 20],
+        &[0, 0],
     ];
     let avs = [&avs.concat()[..], &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0]].concat();
     for (link, header, expected) in [
