@@ -401,7 +401,7 @@ fn header_was_read(layers: &[Node], last: &str) -> bool {
         return true;
     };
     let node = layers.iter().rev().find(|node| node.name == *name);
-    node.is_none_or(|node| node.own(field).is_some())
+    node.is_some_and(|node| node.own(field).is_some())
 }
 
 fn carriers(facts: &mut Facts, layers: &[Node]) {
@@ -461,7 +461,7 @@ fn tunnels(facts: &mut Facts, layers: &[Node]) {
         let is_data = node.get("l2tp.type").and_then(number) == Some(0);
         matches!(
             node.name.as_str(),
-            "gre" | "erspan" | "vxlan" | "geneve" | "nsh" | "etherip"
+            "gre" | "erspan" | "vxlan" | "geneve" | "etherip"
         ) || node.name == "l2tp" && is_data
     });
     let tunnelled = layers.iter().filter(is_ip).count() > 1 || encapsulating.count() > 0;

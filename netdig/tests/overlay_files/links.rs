@@ -12,6 +12,15 @@ pub fn all(packets: &[Vec<u8>]) -> Vec<Set> {
         let frames = packets.iter().map(|packet| cat(&[header, packet]));
         set(name, link, frames.collect())
     };
+    // tshark follows no connection of TCP over Frame Relay.
+    let without_tcp = |name, link, header: &[u8]| {
+        let others = packets.iter().filter(|packet| packet[9] != 6);
+        set(
+            name,
+            link,
+            others.map(|packet| cat(&[header, packet])).collect(),
+        )
+    };
     let within = |name, link, wrap: &dyn Fn(&[u8]) -> Vec<u8>| {
         set(
             name,
@@ -26,16 +35,15 @@ pub fn all(packets: &[Vec<u8>]) -> Vec<Set> {
         behind("ppp", 9, &[0xff, 3, 0, 0x21]),
         behind("ppp-short", 9, &[0x21]),
         behind("ppp-hdlc", 50, &[0xff, 3, 0, 0x21]),
-        behind("ppp-cisco", 50, &[0x0f, 0, 8, 0]),
         behind("cisco-hdlc", 104, &[0x8f, 0, 8, 0]),
-        behind("frame-relay", 107, &[0x18, 0x41, 3, 0xcc]),
-        behind("frame-relay-cisco", 107, &[0x18, 0x41, 8, 0]),
+        without_tcp("frame-relay", 107, &[0x18, 0x41, 3, 0xcc]),
+        without_tcp("frame-relay-cisco", 107, &[0x18, 0x41, 8, 0]),
         behind(
             "frame-relay-snap",
             107,
             &[0x18, 0x41, 3, 0, 0x80, 0, 0, 0, 8, 0],
         ),
-        behind("frame-relay-long", 107, &[0x18, 0x40, 0x81, 3, 0xcc]),
+        without_tcp("frame-relay-long", 107, &[0x18, 0x40, 0x81, 3, 0xcc]),
         behind("ipoib", 242, &infiniband),
         behind(
             "juniper",
