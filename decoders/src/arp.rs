@@ -4,22 +4,25 @@ use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
 use crate::length::LengthSource;
 use core::net::Ipv4Addr;
-use etherparse::ArpPacketSlice;
 
-/// An ARP packet.
+/// Bytes before the addresses.
+const FIXED: usize = 8;
+
+/// An ARP packet: its captured bytes, as many as its lengths say.
 #[derive(Debug, Clone)]
 pub struct Arp<'a> {
-    packet: ArpPacketSlice<'a>,
+    bytes: &'a [u8],
     pub span: Span,
 }
 
 impl<'a> Arp<'a> {
     /// 1 request, 2 reply, 3 and 4 reverse, 8 and 9 inverse.
     pub fn operation(&self) -> u16 {
-        self.packet.operation().0
+        u16::from_be_bytes([self.bytes[6], self.bytes[7]])
     }
 
-    /// Hardware address of the sender, as long as the packet says.
+    /// Hardware address of the sender, as long as the packet says; empty where it
+    /// was not captured or is longer than the packet.
     pub fn sender_hardware(&self) -> &'a [u8] {
         self.field(0)
     }
@@ -39,7 +42,7 @@ impl<'a> Arp<'a> {
 
     /// Sender and target where the packet is about IPv4 addresses.
     pub fn ipv4(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
-        let is_ipv4 = self.packet.proto_addr_type().0 == 0x0800;
+        let is_ipv4 = self.bytes[2..4] == [0x08, 0x00];
         let sender: [u8; 4] = self.sender_protocol().try_into().ok()?;
         let target: [u8; 4] = self.target_protocol().try_into().ok()?;
         is_ipv4.then_some((sender.into(), target.into()))
@@ -47,11 +50,11 @@ impl<'a> Arp<'a> {
 
     /// Bytes: the whole packet.
     pub fn header_len(&self) -> usize {
-        self.packet.slice().len()
+        self.bytes.len()
     }
 
     fn field(&self, number: usize) -> &'a [u8] {
-        let bytes = self.packet.slice();
+        let bytes = self.bytes;
         let hardware = usize::from(bytes[4]);
         let protocol = usize::from(bytes[5]);
         let (from, len) = match number {
@@ -66,24 +69,13 @@ impl<'a> Arp<'a> {
 
 pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     let rest = cursor.rest();
-    let Ok(packet) = ArpPacketSlice::from_slice(rest) else {
-        let needed = match rest {
-            [_, _, _, _, hardware, protocol, ..] => {
-                8 + 2 * (usize::from(*hardware) + usize::from(*protocol))
-            }
-            _ => 8,
-        };
-        return cursor.too_short("arp", needed);
+    let Some(&[_, _, _, _, hardware, protocol, _, _]) = rest.first_chunk::<FIXED>() else {
+        return cursor.too_short("arp", FIXED);
     };
-    let len = packet.slice().len();
+    let len = FIXED + 2 * (usize::from(hardware) + usize::from(protocol));
     // What follows in the frame is Ethernet's padding.
     cursor.limit(LengthSource::ArpAddressLengths, len);
-    cursor.push(
-        Layer::Arp(Arp {
-            packet,
-            span: cursor.span(),
-        }),
-        len,
-        Next::Done,
-    )
+    let bytes = &rest[..rest.len().min(len)];
+    let span = cursor.span();
+    cursor.push(Layer::Arp(Arp { bytes, span }), bytes.len(), Next::Done)
 }

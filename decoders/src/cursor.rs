@@ -35,7 +35,7 @@ pub(crate) enum Next {
     RareTunnel(Encap),
     ErspanI,
     Erspan,
-    UnknownLink(u16),
+    RareLink(LinkType),
     Done,
 }
 
@@ -54,7 +54,7 @@ impl Next {
             LinkType::LinuxSll2 => Next::LinuxSll2,
             LinkType::Ipv4 => Next::Ipv4,
             LinkType::Ipv6 => Next::Ipv6,
-            LinkType::Other(number) => Next::UnknownLink(number),
+            rare => Next::RareLink(rare),
         }
     }
 }

@@ -58,6 +58,7 @@ impl Error {
             }),
             Reason::EtherType(_)
             | Reason::IpProtocol(_)
+            | Reason::PppProtocol(_)
             | Reason::LinkType(_)
             | Reason::Family(_)
             | Reason::Form(_)

@@ -1,10 +1,14 @@
 //! Ethernet II (IEEE 802.3), and EtherTypes.
 
+use crate::arista;
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
 use crate::llc;
+use crate::macsec;
 use crate::mpls;
 use crate::named::{self, Kind};
+use crate::nsh;
+use crate::pppoe;
 use crate::stop::Reason;
 use etherparse::Ethernet2HeaderSlice;
 
@@ -12,6 +16,8 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_RARP: u16 = 0x8035;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_PPPOE_SESSION: u16 = 0x8864;
+const ETHERTYPE_MACSEC: u16 = 0x88e5;
 const ETHERTYPE_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 /// With labels given downstream or by the sender (RFC 3032), and upstream (RFC 5332).
 const ETHERTYPE_MPLS: [u16; 2] = [0x8847, 0x8848];
@@ -100,16 +106,16 @@ fn rare(cursor: &mut Cursor<'_, '_>, number: u16) -> Next {
             _ => cursor.stop("eth", Reason::EtherType(number)),
         };
     }
-    if number == ETHERTYPE_RARP {
-        return Next::Arp;
+    match number {
+        ETHERTYPE_RARP => return Next::Arp,
+        ETHERTYPE_PPPOE_SESSION => return pppoe::decode(cursor),
+        ETHERTYPE_MACSEC => return macsec::decode(cursor),
+        nsh::ETHERTYPE => return nsh::decode(cursor),
+        arista::ETHERTYPE => return arista::decode(cursor),
+        _ => {}
     }
     let Some(kind) = Kind::of_ethertype(number) else {
         return cursor.stop("eth", Reason::EtherType(number));
     };
-    let next = named::decode(cursor, kind, 0);
-    match kind {
-        Kind::PppoeSession => cursor.stop(kind.name(), Reason::Form("what PPPoE carries")),
-        Kind::Macsec => cursor.stop(kind.name(), Reason::Form("what MACsec carries")),
-        _ => next,
-    }
+    named::decode(cursor, kind, 0)
 }

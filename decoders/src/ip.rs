@@ -1,8 +1,9 @@
 //! What both versions of IP share: telling them apart, and protocol numbers.
 
 use crate::cursor::{Cursor, Next};
+use crate::named::{self, Kind};
 use crate::stop::Reason;
-use crate::{ah, esp, gre, icmp, icmpv6, igmp, ip_in_ip, ipv6, mpls, sctp, udp_lite};
+use crate::{ah, esp, gre, icmp, icmpv6, igmp, ip_in_ip, ipv6, mpls, pim, sctp, udp_lite};
 
 /// IANA protocol numbers.
 pub const ICMP: u8 = 1;
@@ -21,6 +22,11 @@ pub const UDP_LITE: u8 = 136;
 pub const NO_NEXT_HEADER: u8 = 59;
 /// RFC 4023.
 pub const MPLS: u8 = 137;
+/// RFC 3378.
+pub const ETHERIP: u8 = 97;
+pub const PIM: u8 = 103;
+/// An Ethernet frame (RFC 8986).
+pub const ETHERNET: u8 = 143;
 
 /// Short name of an IP protocol as IANA has it, where it has a common one.
 ///
@@ -59,6 +65,7 @@ pub fn protocol_name(number: u8) -> Option<&'static str> {
         132 => "SCTP",
         136 => "UDPlite",
         137 => "MPLS in IP",
+        143 => "Ethernet",
         _ => return None,
     })
 }
@@ -101,14 +108,29 @@ pub(crate) fn next(cursor: &mut Cursor<'_, '_>, number: u8, version: u8) -> Next
         UDP_LITE => udp_lite::decode(cursor),
         ESP => esp::decode(cursor),
         AH => ah::decode(cursor, version),
-        0 | 43 | 44 | 60 | 135 | 139 | 140 if version == 6 => {
+        0 | 43 | 44 | 60 | 62 | 135 | 139 | 140 if version == 6 => {
             ipv6::decode_extension(cursor, number)
         }
         NO_NEXT_HEADER if version == 6 => Next::Done,
         MPLS => mpls::decode(cursor),
+        PIM => pim::decode(cursor),
+        ETHERNET => ethernet(cursor, Kind::EthernetInIp, 0),
+        ETHERIP => ethernet(cursor, Kind::EtherIp, 2),
         other => {
             let layer = if version == 4 { "ipv4" } else { "ipv6" };
             cursor.stop(layer, Reason::IpProtocol(other))
         }
     }
+}
+
+/// A frame in IP, behind a header of `len` bytes.
+#[cold]
+fn ethernet(cursor: &mut Cursor<'_, '_>, kind: Kind, len: usize) -> Next {
+    if cursor.rest().len() < len {
+        return cursor.too_short(kind.name(), len);
+    }
+    if !cursor.descend() {
+        return cursor.stop(kind.name(), Reason::TooDeep);
+    }
+    named::go_on(cursor, kind, len, Next::Ethernet)
 }

@@ -15,6 +15,8 @@ const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const MOBILITY: u8 = 135;
+/// Its number in early drafts, still met with home agents.
+const MOBILITY_DRAFT: u8 = 62;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
 /// Jumbo payload (RFC 2675).
@@ -81,7 +83,7 @@ pub struct Ipv6Extension<'a> {
 
 impl Ipv6Extension<'_> {
     /// Its IANA number: 0 hop-by-hop, 43 routing, 44 fragment, 60 destination
-    /// options, 135 mobility, 139 host identity, 140 shim6.
+    /// options, 135 mobility (62 in early drafts), 139 host identity, 140 shim6.
     pub fn number(&self) -> u8 {
         self.kind
     }
@@ -153,7 +155,7 @@ fn name(number: u8) -> &'static str {
         HOP_BY_HOP => "ipv6.hopopts",
         ROUTING => "ipv6.routing",
         FRAGMENT => "ipv6.fraghdr",
-        MOBILITY => "mipv6",
+        MOBILITY | MOBILITY_DRAFT => "mipv6",
         HIP => "hip",
         SHIM6 => "shim6",
         _ => "ipv6.dstopts",

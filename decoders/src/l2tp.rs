@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::ppp;
 use crate::stop::Reason;
 
 pub(crate) const PORT: u16 = 1701;
@@ -99,6 +100,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
         return cursor.too_short("l2tp", 6);
     };
     let flags = u16::from_be_bytes([a, b]);
+    let data_v2 = flags & (VERSION | CONTROL) == 2;
     let len = match (flags & VERSION, flags & CONTROL != 0) {
         (_, true) => CONTROL_LEN,
         (3, false) => 8,
@@ -110,12 +112,31 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     let Some(header) = rest.get(..len) else {
         return cursor.too_short("l2tp", len);
     };
+    let offset = match header {
+        [.., high, low] if data_v2 && flags & OFFSET != 0 => u16::from_be_bytes([*high, *low]),
+        _ => 0,
+    };
     let span = cursor.span();
     let data = flags & CONTROL == 0;
     match cursor.push(Layer::L2tp(L2tp { header, span }), len, Next::Udp) {
+        Next::Udp if data && flags & VERSION == 2 && cursor.wire_len() > 0 => {
+            session(cursor, offset)
+        }
         Next::Udp if data && cursor.wire_len() > 0 => {
             cursor.stop("l2tp", Reason::Form("what an L2TP session carries"))
         }
         _ => Next::Done,
+    }
+}
+
+/// PPP, behind as many bytes as the header's offset says.
+fn session(cursor: &mut Cursor<'_, '_>, offset: u16) -> Next {
+    if !cursor.descend() {
+        return cursor.stop("l2tp", Reason::TooDeep);
+    }
+    cursor.skip(usize::from(offset));
+    match cursor.wire_len() {
+        0 => Next::Done,
+        _ => ppp::decode_framed(cursor),
     }
 }

@@ -9,6 +9,7 @@ use crate::esp::Esp;
 use crate::ethernet::Ethernet;
 use crate::flannel_udp::FlannelUdp;
 use crate::fou::Fou;
+use crate::frame_relay::FrameRelay;
 use crate::geneve::Geneve;
 use crate::gre::Gre;
 use crate::gtp_u::GtpU;
@@ -29,6 +30,9 @@ use crate::loopback::Loopback;
 use crate::mpls::Mpls;
 use crate::named::Named;
 use crate::nbns::Nbns;
+use crate::nsh::Nsh;
+use crate::pim::Pim;
+use crate::ppp::Ppp;
 use crate::sctp::Sctp;
 use crate::stt::Stt;
 use crate::tcp::Tcp;
@@ -76,6 +80,10 @@ pub enum Layer<'a> {
     L2tp(L2tp<'a>),
     Stt(Stt<'a>),
     Named(Named),
+    Ppp(Ppp<'a>),
+    FrameRelay(FrameRelay<'a>),
+    Nsh(Nsh<'a>),
+    Pim(Pim<'a>),
     Sctp(Sctp<'a>),
     UdpLite(UdpLite<'a>),
     Igmp(Igmp<'a>),
@@ -128,6 +136,10 @@ macro_rules! each {
             Layer::L2tp($view) => $result,
             Layer::Stt($view) => $result,
             Layer::Named($view) => $result,
+            Layer::Ppp($view) => $result,
+            Layer::FrameRelay($view) => $result,
+            Layer::Nsh($view) => $result,
+            Layer::Pim($view) => $result,
             Layer::Sctp($view) => $result,
             Layer::UdpLite($view) => $result,
             Layer::Igmp($view) => $result,
@@ -180,6 +192,10 @@ impl Layer<'_> {
             Layer::L2tp(_) => "l2tp",
             Layer::Stt(_) => "stt",
             Layer::Named(named) => named.kind.name(),
+            Layer::Ppp(_) => "ppp",
+            Layer::FrameRelay(_) => "fr",
+            Layer::Nsh(_) => "nsh",
+            Layer::Pim(_) => "pim",
             Layer::Sctp(_) => "sctp",
             Layer::UdpLite(_) => "udplite",
             Layer::Igmp(_) => "igmp",
@@ -219,11 +235,15 @@ impl Layer<'_> {
             // Messages of the ends' own carry no packet.
             Layer::GtpU(gtp) => gtp.carries_packet(),
             Layer::Gue(gue) => !gue.is_control(),
+            Layer::L2tp(l2tp) => !l2tp.is_control(),
+            Layer::Pim(pim) => pim.carries_packet(),
+            Layer::Named(named) => named.kind.is_tunnel(),
             Layer::VxlanGpe(_)
             | Layer::Mpls(_)
             | Layer::Fou(_)
             | Layer::Teredo(_)
             | Layer::WeaveSleeve(_)
+            | Layer::Nsh(_)
             | Layer::Erspan(_) => true,
             _ => false,
         }

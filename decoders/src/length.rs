@@ -33,6 +33,22 @@ pub enum LengthSource {
     UdpLength,
     /// Length of one of the frames in a datagram of weave's sleeve.
     WeaveSleeveFrame,
+    /// PPPoE's length (RFC 2516).
+    PppoeLength,
+    /// Length of the attribute of NFLOG that holds the packet.
+    NflogAttribute,
+    /// Length of an NSH header, in words (RFC 8300).
+    NshLength,
+    /// Length of a radiotap header.
+    RadiotapLength,
+    /// 802.11's checksum, which radiotap says stands at the end.
+    RadiotapChecksum,
+    /// Length of a Prism header.
+    PrismLength,
+    /// Length of an AVS header.
+    AvsLength,
+    /// MACsec's integrity check value at the end of a frame (IEEE 802.1AE).
+    MacsecCheckValue,
 }
 
 impl LengthSource {
@@ -57,6 +73,14 @@ impl LengthSource {
             LengthSource::TcpSegment => "tcp-segment",
             LengthSource::UdpLength => "udp-length",
             LengthSource::WeaveSleeveFrame => "weave-sleeve-frame",
+            LengthSource::PppoeLength => "pppoe-length",
+            LengthSource::NflogAttribute => "nflog-attribute",
+            LengthSource::NshLength => "nsh-length",
+            LengthSource::RadiotapLength => "radiotap-length",
+            LengthSource::RadiotapChecksum => "802.11-checksum",
+            LengthSource::PrismLength => "prism-length",
+            LengthSource::AvsLength => "avs-length",
+            LengthSource::MacsecCheckValue => "macsec-check-value",
         }
     }
 
@@ -75,6 +99,14 @@ impl LengthSource {
             LengthSource::TcpDataOffset | LengthSource::TcpSegment => "tcp",
             LengthSource::UdpLength => "udp",
             LengthSource::WeaveSleeveFrame => "weave-sleeve",
+            LengthSource::PppoeLength => "pppoes",
+            LengthSource::NflogAttribute => "nflog",
+            LengthSource::NshLength => "nsh",
+            LengthSource::RadiotapLength => "radiotap",
+            LengthSource::RadiotapChecksum => "radiotap",
+            LengthSource::PrismLength => "prism",
+            LengthSource::AvsLength => "wlancap",
+            LengthSource::MacsecCheckValue => "macsec",
         }
     }
 }
@@ -96,6 +128,14 @@ impl fmt::Display for LengthSource {
             LengthSource::TcpSegment => "the end of the TCP segment",
             LengthSource::UdpLength => "UDP's length",
             LengthSource::WeaveSleeveFrame => "the length of the sleeve's frame",
+            LengthSource::PppoeLength => "PPPoE's length",
+            LengthSource::NflogAttribute => "the length of NFLOG's packet",
+            LengthSource::NshLength => "NSH's length",
+            LengthSource::RadiotapLength => "radiotap's length",
+            LengthSource::RadiotapChecksum => "the checksum of the 802.11 frame",
+            LengthSource::PrismLength => "the Prism header's length",
+            LengthSource::AvsLength => "the AVS header's length",
+            LengthSource::MacsecCheckValue => "MACsec's check value",
         })
     }
 }

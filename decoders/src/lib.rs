@@ -4,15 +4,26 @@
 
 extern crate alloc;
 
+mod arista;
+mod cisco_hdlc;
 mod cursor;
 mod encap;
 mod error;
 mod identity;
+mod ipnet;
+mod ipoib;
+mod juniper;
 mod layer;
 mod length;
 mod link_type;
+mod macsec;
+mod nflog;
+mod osi;
 mod packet;
+mod pppoe;
+mod radio;
 mod stop;
+mod wlan;
 
 pub mod ah;
 pub mod arp;
@@ -25,6 +36,7 @@ pub mod etcd;
 pub mod ethernet;
 pub mod flannel_udp;
 pub mod fou;
+pub mod frame_relay;
 pub mod geneve;
 pub mod gre;
 pub mod gtp_u;
@@ -46,6 +58,9 @@ pub mod loopback;
 pub mod mpls;
 pub mod named;
 pub mod nbns;
+pub mod nsh;
+pub mod pim;
+pub mod ppp;
 pub mod sctp;
 pub mod stt;
 pub mod tcp;
@@ -183,7 +198,7 @@ fn run(link: LinkType, ports: &Ports, cursor: &mut Cursor<'_, '_>) {
             Next::RareTunnel(encap) => rare_tunnel(cursor, encap),
             Next::ErspanI => erspan::decode_i(cursor),
             Next::Erspan => erspan::decode(cursor),
-            Next::UnknownLink(number) => cursor.stop("frame", Reason::LinkType(number)),
+            Next::RareLink(link) => rare_link(cursor, link),
             Next::Done => break,
         };
     }
@@ -221,6 +236,32 @@ pub fn inside(encap: Encap, payload: &[u8], length: usize) -> Option<(LinkType, 
         _ => return None,
     };
     Some((link, cursor.position()))
+}
+
+/// Links that are not met often.
+#[cold]
+fn rare_link(cursor: &mut Cursor<'_, '_>, link: LinkType) -> Next {
+    match link {
+        LinkType::Ppp => ppp::decode_framed(cursor),
+        LinkType::PppPppd => ppp::decode_after(cursor, 2),
+        LinkType::PppWithDirection => {
+            cursor.skip(1);
+            ppp::decode_framed(cursor)
+        }
+        LinkType::PppoeSession => pppoe::decode(cursor),
+        LinkType::AtmRfc1483 => llc::decode(cursor),
+        LinkType::CiscoHdlc => cisco_hdlc::decode(cursor),
+        LinkType::FrameRelay => frame_relay::decode(cursor),
+        LinkType::Ieee80211 => wlan::decode(cursor, false),
+        LinkType::Prism => radio::decode_prism(cursor),
+        LinkType::Avs => radio::decode_avs(cursor),
+        LinkType::Radiotap => radio::decode_radiotap(cursor),
+        LinkType::JuniperEthernet => juniper::decode(cursor),
+        LinkType::Ipnet => ipnet::decode(cursor),
+        LinkType::Nflog => nflog::decode(cursor),
+        LinkType::IpOverInfiniband => ipoib::decode(cursor),
+        other => cursor.stop("frame", Reason::LinkType(other.number())),
+    }
 }
 
 /// Encapsulations that are not met often: the loop above stays short for those

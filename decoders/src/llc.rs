@@ -4,6 +4,7 @@ use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
 use crate::length::LengthSource;
 use crate::named::{self, Kind};
+use crate::osi;
 
 const LEN: usize = 3;
 const SNAP_LEN: usize = 8;
@@ -76,10 +77,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
         return Next::Done;
     }
     let kind = match (view.snap(), dsap) {
-        (Some((OUI_ETHERTYPE, number)), _) => return Next::EtherType(number),
-        (Some((OUI_CISCO, 0x2000)), _) => Kind::Cdp,
-        (Some((OUI_CISCO, 0x010b)), _) => Kind::Stp,
-        (Some(_), _) => return Next::Done,
+        (Some((organisation, number)), _) => return by_snap(cursor, organisation, number),
         (_, SAP_IP) if unnumbered => return Next::Ip,
         (_, SAP_STP) => Kind::Stp,
         (_, SAP_IPX) => Kind::Ipx,
@@ -90,5 +88,22 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     if cursor.wire_len() == 0 {
         return Next::Done;
     }
+    if kind == Kind::Osi {
+        return osi::decode(cursor);
+    }
     named::decode(cursor, kind, 0)
+}
+
+/// What a number of SNAP's leads to, by the organisation that gave it.
+pub(crate) fn by_snap(cursor: &mut Cursor<'_, '_>, organisation: [u8; 3], number: u16) -> Next {
+    let kind = match (organisation, number) {
+        (OUI_ETHERTYPE, number) => return Next::EtherType(number),
+        (OUI_CISCO, 0x2000) => Kind::Cdp,
+        (OUI_CISCO, 0x010b) => Kind::Stp,
+        _ => return Next::Done,
+    };
+    match cursor.wire_len() {
+        0 => Next::Done,
+        _ => named::decode(cursor, kind, 0),
+    }
 }

@@ -6,6 +6,7 @@ use crate::ethernet;
 use crate::fou;
 use crate::ip;
 use crate::layer::{Layer, Span};
+use crate::named::{self, Kind};
 use crate::stop::Reason;
 
 /// Bytes of one label stack entry.
@@ -132,9 +133,26 @@ fn inside(cursor: &mut Cursor<'_, '_>) -> Next {
     if ethernet::fits(rest) {
         return Next::Ethernet;
     }
-    let what = match rest[0] >> 4 {
-        1 => "a pseudowire's associated channel",
-        _ => "a pseudowire of another kind than Ethernet",
-    };
+    if rest[0] >> 4 == 1 {
+        return associated_channel(cursor);
+    }
+    let what = "a pseudowire of another kind than Ethernet";
     cursor.stop("mpls", Reason::Form(what))
+}
+
+/// The channel beside a pseudowire (RFC 4385), which may carry IP.
+fn associated_channel(cursor: &mut Cursor<'_, '_>) -> Next {
+    const IPV4: u16 = 0x0021;
+    const IPV6: u16 = 0x0057;
+    let Some(&[_, _, high, low]) = cursor.rest().first_chunk::<4>() else {
+        return cursor.too_short("pwach", 4);
+    };
+    match named::go_on(cursor, Kind::PwAch, 4, Next::Ip) {
+        Next::Done => Next::Done,
+        _ => match u16::from_be_bytes([high, low]) {
+            IPV4 => Next::Ipv4,
+            IPV6 => Next::Ipv6,
+            _ => Next::Done,
+        },
+    }
 }

@@ -1,4 +1,4 @@
-//! Protocols that are told by their name alone.
+//! Protocols and links' headers that are told by their name alone.
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
@@ -47,6 +47,67 @@ pub enum Kind {
     /// IEEE 802.1Q.
     Mvrp,
     Aarp,
+    /// PPP multilink: RFC 1990.
+    Multilink,
+    /// Compressed datagrams of PPP: RFC 1962.
+    CompressedData,
+    /// PPP's link control: RFC 1661.
+    Lcp,
+    /// RFC 1332.
+    Ipcp,
+    /// RFC 5072.
+    Ipv6cp,
+    /// RFC 1377.
+    Osinlcp,
+    /// RFC 3032.
+    Mplscp,
+    /// Cisco discovery over PPP.
+    Cdpcp,
+    /// RFC 1962.
+    Ccp,
+    /// Callback control of PPP.
+    Cbcp,
+    /// RFC 1334.
+    Pap,
+    /// RFC 1994.
+    Chap,
+    /// RFC 3748.
+    Eap,
+    /// Cisco's HDLC: a link's header.
+    CiscoHdlc,
+    /// Addresses on Cisco's HDLC.
+    Slarp,
+    /// ISO 8473.
+    Clnp,
+    /// ISO 9542.
+    Esis,
+    /// ISO 10589.
+    Isis,
+    /// Arista's time stamp.
+    Arista,
+    /// A log of netfilter.
+    Nflog,
+    /// Solaris's link header.
+    Ipnet,
+    /// IP over InfiniBand.
+    Ipoib,
+    /// What Juniper's routers put in front.
+    Juniper,
+    /// What radio cards tell: radiotap.
+    Radiotap,
+    /// The same of Prism's cards.
+    Prism,
+    /// The same of AVS.
+    Avs,
+    /// IEEE 802.11.
+    Wlan,
+    /// A pseudowire's associated channel: RFC 4385.
+    PwAch,
+    /// A marker without bytes of its own: an Ethernet frame directly in IP
+    /// (RFC 8986).
+    EthernetInIp,
+    /// RFC 3378.
+    EtherIp,
 }
 
 impl Kind {
@@ -75,6 +136,36 @@ impl Kind {
             Kind::MacControl => "macc",
             Kind::Mvrp => "mrp-mvrp",
             Kind::Aarp => "aarp",
+            Kind::Multilink => "mp",
+            Kind::CompressedData => "comp_data",
+            Kind::Lcp => "lcp",
+            Kind::Ipcp => "ipcp",
+            Kind::Ipv6cp => "ipv6cp",
+            Kind::Osinlcp => "osinlcp",
+            Kind::Mplscp => "mplscp",
+            Kind::Cdpcp => "cdpcp",
+            Kind::Ccp => "ccp",
+            Kind::Cbcp => "cbcp",
+            Kind::Pap => "pap",
+            Kind::Chap => "chap",
+            Kind::Eap => "eap",
+            Kind::CiscoHdlc => "chdlc",
+            Kind::Slarp => "slarp",
+            Kind::Clnp => "clnp",
+            Kind::Esis => "esis",
+            Kind::Isis => "isis",
+            Kind::Arista => "avsp",
+            Kind::Nflog => "nflog",
+            Kind::Ipnet => "ipnet",
+            Kind::Ipoib => "ipoib",
+            Kind::Juniper => "juniper",
+            Kind::Radiotap => "radiotap",
+            Kind::Prism => "prism",
+            Kind::Avs => "wlancap",
+            Kind::Wlan => "wlan",
+            Kind::PwAch => "pwach",
+            Kind::EthernetInIp => "eth-in-ip",
+            Kind::EtherIp => "etherip",
         }
     }
 
@@ -103,7 +194,42 @@ impl Kind {
             Kind::MacControl => "MAC CTRL",
             Kind::Mvrp => "MRP-MVRP",
             Kind::Aarp => "AARP",
+            Kind::Multilink => "PPP MP",
+            Kind::CompressedData => "PPP Comp",
+            Kind::Lcp => "PPP LCP",
+            Kind::Ipcp => "PPP IPCP",
+            Kind::Ipv6cp => "PPP IPV6CP",
+            Kind::Osinlcp => "PPP OSINLCP",
+            Kind::Mplscp => "PPP MPLSCP",
+            Kind::Cdpcp => "PPP CDPCP",
+            Kind::Ccp => "PPP CCP",
+            Kind::Cbcp => "PPP CBCP",
+            Kind::Pap => "PPP PAP",
+            Kind::Chap => "PPP CHAP",
+            Kind::Eap => "EAP",
+            Kind::CiscoHdlc => "CHDLC",
+            Kind::Slarp => "SLARP",
+            Kind::Clnp => "CLNP",
+            Kind::Esis => "ES-IS",
+            Kind::Isis => "ISIS",
+            Kind::Arista => "AVSP",
+            Kind::Nflog => "NFLOG",
+            Kind::Ipnet => "IPNET",
+            Kind::Ipoib => "IPoIB",
+            Kind::Juniper => "Juniper Ethernet",
+            Kind::Radiotap => "Radiotap",
+            Kind::Prism => "Prism",
+            Kind::Avs => "AVS WLANCAP",
+            Kind::Wlan => "802.11",
+            Kind::PwAch => "MPLS",
+            Kind::EthernetInIp => "Ethernet",
+            Kind::EtherIp => "EtherIP",
         }
+    }
+
+    /// Whether what follows is another packet, and this one its carrier.
+    pub fn is_tunnel(self) -> bool {
+        matches!(self, Kind::EtherIp | Kind::EthernetInIp)
     }
 
     /// By EtherType.
@@ -115,11 +241,9 @@ impl Kind {
             0x8808 => Kind::MacControl,
             0x8809 => Kind::Slow,
             0x8863 => Kind::PppoeDiscovery,
-            0x8864 => Kind::PppoeSession,
             0x888e => Kind::Eapol,
             0x88a2 => Kind::Aoe,
             0x88cc => Kind::Lldp,
-            0x88e5 => Kind::Macsec,
             0x88f5 => Kind::Mvrp,
             0x88f7 => Kind::Ptp,
             0x8902 => Kind::Cfm,

@@ -420,7 +420,7 @@ impl<'a> Packet<'a> {
             if let Some(view) = pick(layer) {
                 return Some(view);
             }
-            if layer.is_tunnel() || matches!(layer, Layer::Ipv4(_) | Layer::Ipv6(_)) {
+            if matches!(layer, Layer::Ipv4(_) | Layer::Ipv6(_)) {
                 return None;
             }
         }

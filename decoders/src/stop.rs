@@ -28,6 +28,8 @@ pub enum Reason {
     EtherType(u16),
     /// The IP protocol is none that is decoded.
     IpProtocol(u8),
+    /// The number of what PPP carries is none that is decoded.
+    PppProtocol(u16),
     /// The link type is none that is decoded.
     LinkType(u16),
     /// The address family of a loopback frame is none that is decoded.
@@ -76,6 +78,10 @@ impl fmt::Display for Reason {
             Reason::IpProtocol(number) => match crate::ip::protocol_name(number) {
                 Some(name) => write!(f, "IP protocol {number} ({name}) is not decoded"),
                 None => write!(f, "IP protocol {number} is not decoded"),
+            },
+            Reason::PppProtocol(number) => match crate::ppp::protocol_name(number) {
+                Some(name) => write!(f, "PPP protocol 0x{number:04x} ({name}) is not decoded"),
+                None => write!(f, "PPP protocol 0x{number:04x} is not decoded"),
             },
             Reason::LinkType(number) => write!(f, "link type {number} is not decoded"),
             Reason::Family(number) => write!(f, "address family {number} is not decoded"),

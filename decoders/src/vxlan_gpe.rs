@@ -3,6 +3,7 @@
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
 use crate::mpls;
+use crate::nsh;
 use crate::stop::Reason;
 
 const LEN: usize = 8;
@@ -90,7 +91,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
         NEXT_IPV6 => Next::Ipv6,
         NEXT_ETHERNET => Next::Ethernet,
         NEXT_MPLS => mpls::decode(cursor),
-        NEXT_NSH => cursor.stop("vxlan-gpe", Reason::Form("NSH")),
+        NEXT_NSH => nsh::decode(cursor),
         _ => cursor.stop("vxlan-gpe", Reason::Form("this next protocol")),
     }
 }

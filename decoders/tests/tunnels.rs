@@ -42,14 +42,14 @@ fn group_policy_of_vxlan() {
 fn vxlan_gpe_names_what_follows() {
     for (flags, next, name, layer) in [
         (0x0c, 1, Some("ipv4"), None),
-        (0x0c, 4, Some("nsh"), Some(Reason::Form("NSH"))),
+        (0x0c, 4, Some("nsh"), None),
         (0x08, 0, Some("ethernet"), None),
         (0x0c, 99, None, Some(Reason::Form("this next protocol"))),
     ] {
-        let payload = if name == Some("ethernet") {
-            frame()
-        } else {
-            inner()
+        let payload = match name {
+            Some("ethernet") => frame(),
+            Some("nsh") => [&[0, 2, 2, 1, 0, 0, 9, 255], &inner()[..]].concat(),
+            _ => inner(),
         };
         let data = over_udp(
             4790,
@@ -150,8 +150,11 @@ fn pseudowires_with_and_without_control_word() {
         &[&[0, 1, 1, 64], &[0x10, 0, 0, 7][..], &[7; 30]].concat(),
     );
     let packet = raw(&data);
-    assert_eq!(names(&packet), ["ipv4", "udp", "mpls"]);
-    assert!(matches!(packet.stop.unwrap().reason, Reason::Form(_)));
+    assert_eq!(names(&packet), ["ipv4", "udp", "mpls", "pwach"]);
+    assert_eq!(packet.stop, None);
+    let channel = [&[0, 1, 1, 64, 0x10, 0, 0, 0x21][..], &inner()].concat();
+    let data = over_udp(6635, &channel);
+    assert_eq!(names(&raw(&data))[3..], ["pwach", "ipv4", "udp"]);
 }
 
 #[test]

@@ -225,6 +225,11 @@ pub(super) fn link_name(link: LinkType) -> String {
         LinkType::Ipv6 => "raw IPv6".to_owned(),
         LinkType::Null | LinkType::Loop => "BSD loopback".to_owned(),
         LinkType::LinuxSll | LinkType::LinuxSll2 => "Linux cooked".to_owned(),
-        LinkType::Other(number) => format!("link type {number}"),
+        LinkType::Ieee80211 | LinkType::Radiotap | LinkType::Prism | LinkType::Avs => {
+            "IEEE 802.11".to_owned()
+        }
+        LinkType::Ppp | LinkType::PppPppd | LinkType::PppWithDirection => "PPP".to_owned(),
+        LinkType::FrameRelay => "Frame Relay".to_owned(),
+        other => format!("link type {}", other.number()),
     }
 }

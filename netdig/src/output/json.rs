@@ -1,4 +1,5 @@
 //! JSON lines: one object a line, schema `netdig/1`. Unknown is absent.
+mod carriers;
 mod dhcp;
 mod etcd;
 mod http;
@@ -59,6 +60,7 @@ impl JsonWriter {
         self.line.clear();
         write_line(&mut self.line, view.packet, view.tcp.as_ref());
         let tunnels = tunnels::of(view.packet);
+        let carriers = carriers::of(view.packet);
         let protocols = protocols::Protocols::of(view.packet);
         let object = Packet {
             schema: SCHEMA,
@@ -110,6 +112,10 @@ impl JsonWriter {
             igmp: protocols.igmp,
             nbns: protocols.nbns,
             routing: protocols.routing,
+            ppp: carriers.ppp,
+            frame_relay: carriers.frame_relay,
+            nsh: carriers.nsh,
+            pim: carriers.pim,
             stop: view.packet.stop.map(|stop| Stop {
                 layer: stop.layer,
                 offset: stop.offset,

@@ -46,6 +46,46 @@ const LAYERS: &[(&str, &str)] = &[
     ("cfm", "cfm"),
     ("macc", "macc"),
     ("batadv", "batadv"),
+    ("osi", "osi"),
+    ("isis", "isis"),
+    ("esis", "esis"),
+    ("clnp", "clnp"),
+    ("ipx", "ipx"),
+    ("netbios", "netbios"),
+    ("aoe", "aoe"),
+    ("aarp", "aarp"),
+    ("fcoe", "fcoe"),
+    ("fip", "fip"),
+    ("mrp-mvrp", "mrp-mvrp"),
+    ("ppp", "ppp"),
+    ("lcp", "lcp"),
+    ("ipcp", "ipcp"),
+    ("ipv6cp", "ipv6cp"),
+    ("osinlcp", "osinlcp"),
+    ("mplscp", "mplscp"),
+    ("cdpcp", "cdpcp"),
+    ("ccp", "ccp"),
+    ("cbcp", "cbcp"),
+    ("comp_data", "comp_data"),
+    ("pap", "pap"),
+    ("chap", "chap"),
+    ("mp", "mp"),
+    ("chdlc", "chdlc"),
+    ("slarp", "slarp"),
+    ("fr", "fr"),
+    ("nflog", "nflog"),
+    ("ipnet", "ipnet"),
+    ("ipoib", "ipoib"),
+    ("juniper", "juniper"),
+    ("radiotap", "radiotap"),
+    ("prism", "prism"),
+    ("wlancap", "wlancap"),
+    ("wlan", "wlan"),
+    ("avsp", "avsp"),
+    ("nsh", "nsh"),
+    ("pim", "pim"),
+    ("pwach", "pwach"),
+    ("etherip", "etherip"),
     ("esp", "esp"),
     ("udpencap", "udpencap"),
     ("isakmp", "ike"),
@@ -169,6 +209,12 @@ pub fn ours(packet: &Value) -> Facts {
         ("sctp.vtag", "/sctp/vtag"),
         ("udplite.sport", "/udplite/sport"),
         ("udplite.dport", "/udplite/dport"),
+        ("ppp.proto", "/ppp/proto"),
+        ("fr.dlci", "/frame_relay/dlci"),
+        ("nsh.path", "/nsh/path"),
+        ("nsh.index", "/nsh/index"),
+        ("nsh.next", "/nsh/next"),
+        ("pim.type", "/pim/type"),
         ("igmp.type", "/igmp/type"),
         ("igmp.version", "/igmp/version"),
         ("nbns.id", "/nbns/id"),
@@ -192,6 +238,7 @@ pub fn ours(packet: &Value) -> Facts {
         "6in6",
         "fou",
         "vxlan-gpe",
+        "eth-in-ip",
     ];
     let layers = strings(&packet["layers"]);
     let layers = layers.filter(|name| !markers.contains(name));
@@ -321,9 +368,14 @@ pub fn theirs(packet: &Node) -> Facts {
                 None => continue,
             },
         };
-        // A message of IGMP is shown within a layer of that name; records of TLS
-        // in one segment are one layer to netdig.
-        if matches!(name, "igmp" | "tls") && layers.last() == Some(&name) {
+        // A message of IGMP is shown within a layer of that name, and the first
+        // version of PIM within IGMP; records of TLS in one segment are one layer
+        // to netdig.
+        let within = match name {
+            "pim" => "igmp",
+            name => name,
+        };
+        if matches!(name, "igmp" | "pim" | "tls") && layers.last() == Some(&within) {
             continue;
         }
         layers.push(name);
@@ -331,11 +383,60 @@ pub fn theirs(packet: &Node) -> Facts {
             break;
         }
     }
-    facts.insert("layers", layers.join(":"));
-    tunnels(&mut facts, packet);
-    rarer_tunnels(&mut facts, packet);
-    innermost(&mut facts, packet);
+    let read = header_was_read(packet, layers.last().copied().unwrap_or_default());
+    let layers_read = &layers[..layers.len() - usize::from(!read)];
+    facts.insert("layers", layers_read.join(":"));
+    let unread = |node: &Node| !read && ADDRESSED.iter().any(|known| node.name == known.1);
+    let last = packet.iter().rposition(unread);
+    let shown = &packet[..last.unwrap_or(packet.len())];
+    tunnels(&mut facts, shown);
+    rarer_tunnels(&mut facts, shown);
+    carriers(&mut facts, shown);
+    innermost(&mut facts, shown);
     facts
+}
+
+/// Layers by netdig's name and by tshark's, with a field that tshark shows of each
+/// whose header it could read.
+const ADDRESSED: [(&str, &str, &str); 5] = [
+    ("eth", "eth", "eth.dst"),
+    ("ipv4", "ip", "ip.src"),
+    ("ipv6", "ipv6", "ipv6.src"),
+    ("tcp", "tcp", "tcp.srcport"),
+    ("udp", "udp", "udp.srcport"),
+];
+
+/// tshark names the last layer also where nothing but the name is known of it,
+/// its header being cut or of another version; netdig names it in `stop`.
+fn header_was_read(layers: &[Node], last: &str) -> bool {
+    let Some((_, name, field)) = ADDRESSED.iter().find(|known| known.0 == last) else {
+        return true;
+    };
+    let node = layers.iter().rev().find(|node| node.name == *name);
+    node.is_some_and(|node| node.own(field).is_some())
+}
+
+fn carriers(facts: &mut Facts, layers: &[Node]) {
+    for layer in layers {
+        let fields: &[(&'static str, &str)] = match layer.name.as_str() {
+            "ppp" => &[("ppp.proto", "ppp.protocol")],
+            "fr" => &[("fr.dlci", "fr.dlci")],
+            "nsh" => &[
+                ("nsh.path", "nsh.spi"),
+                ("nsh.index", "nsh.si"),
+                ("nsh.next", "nsh.nextproto"),
+            ],
+            // Its first version stands in IGMP, by the type 0x14.
+            "pim" if layer.get("pim.igmp_type").is_some() => {
+                facts.insert("igmp.type", "20".to_owned());
+                &[]
+            }
+            "dvmrp" => &[("igmp.type", "dvmrp.type")],
+            "pim" => &[("pim.type", "pim.type")],
+            _ => &[],
+        };
+        numbers(facts, layer, fields);
+    }
 }
 
 /// Whether tshark names the layer by the flow or the port alone: of the middle
@@ -399,9 +500,13 @@ fn tunnels(facts: &mut Facts, layers: &[Node]) {
         }
     }
     put(facts, "vni", (!vnis.is_empty()).then(|| vnis.join(",")));
-    let encapsulating = layers
-        .iter()
-        .filter(|node| matches!(node.name.as_str(), "gre" | "erspan" | "vxlan" | "geneve"));
+    let encapsulating = layers.iter().filter(|node| {
+        let is_data = node.get("l2tp.type").and_then(number) == Some(0);
+        matches!(
+            node.name.as_str(),
+            "gre" | "erspan" | "vxlan" | "geneve" | "etherip"
+        ) || node.name == "l2tp" && is_data
+    });
     let tunnelled = layers.iter().filter(is_ip).count() > 1 || encapsulating.count() > 0;
     if let Some(outermost) = layers.iter().find(is_ip).filter(|_| tunnelled) {
         let field = |end: &str| outermost.get(&format!("{}.{end}", outermost.name));

@@ -17,6 +17,7 @@ mod folder;
 mod foreign;
 mod formats;
 mod hostile;
+mod links;
 mod options;
 mod pdml;
 #[allow(dead_code)]

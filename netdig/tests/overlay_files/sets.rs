@@ -11,7 +11,7 @@ pub struct Set {
     pub frames: Vec<Vec<u8>>,
 }
 
-fn set(name: &'static str, link: u32, frames: Vec<Vec<u8>>) -> Set {
+pub fn set(name: &'static str, link: u32, frames: Vec<Vec<u8>>) -> Set {
     Set { name, link, frames }
 }
 
@@ -31,7 +31,7 @@ pub fn all() -> Vec<Set> {
         let word = (vni << 8).to_be_bytes();
         cat(&[&[flags, 0, 0, 0], &word, &ethernet(0x0800, inner)])
     };
-    vec![
+    let mut sets = vec![
         set("raw", RAW, each(&|p| p.clone())),
         set("raw-ipv4", 228, each(&|p| p.clone())),
         set("raw-ipv6", 229, inner_v6.clone()),
@@ -314,7 +314,9 @@ pub fn all() -> Vec<Set> {
         set("dns-over-tcp", RAW, streams::dns_over_tcp()),
         set("tls", RAW, tls()),
         set("dhcp", RAW, dhcp_messages()),
-    ]
+    ];
+    sets.extend(super::links::all(&payloads));
+    sets
 }
 
 /// Ports on which FOU is looked for; tshark must know the version.

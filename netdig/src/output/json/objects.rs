@@ -1,6 +1,7 @@
 //! The objects of the JSON format, as docs/json.md has them.
 use std::net::IpAddr;
 
+use super::carriers;
 use super::protocols;
 use serde::Serialize;
 
@@ -80,6 +81,14 @@ pub(super) struct Packet<'a> {
     pub(super) nbns: Option<protocols::Nbns>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) routing: Option<protocols::Routing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ppp: Option<carriers::Ppp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) frame_relay: Option<carriers::FrameRelay>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nsh: Option<carriers::Nsh>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pim: Option<carriers::Pim>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop: Option<Stop>,
     #[serde(skip_serializing_if = "Option::is_none")]

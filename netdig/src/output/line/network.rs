@@ -5,6 +5,7 @@ use super::text::{push_decimal, push_hex, push_ip, push_mac};
 use super::{CUT, Line, MALFORMED, push_ports};
 use decoders::arp::Arp;
 use decoders::ip::protocol_name;
+use decoders::named::{Kind, Named};
 use decoders::{Ip, Layer, Reason, Stop};
 use std::io::Write;
 use std::net::IpAddr;
@@ -56,6 +57,24 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
     {
         return line.protocol(b"GRE").extend_from_slice(b"Encapsulated PPP");
     }
+    if let Some(column) = packet.layers.last().and_then(carrier_column) {
+        let out = line.protocol(column);
+        if let Some(stop) = packet.stop {
+            push_reason(out, stop);
+        }
+        return;
+    }
+    if let Some(Layer::Pim(pim)) = packet.layers.last() {
+        let out = line.protocol(if pim.version() == 1 {
+            b"PIMv1"
+        } else {
+            b"PIMv2"
+        });
+        return out.extend_from_slice(pim.kind_name().unwrap_or("Unknown").as_bytes());
+    }
+    if let Some(Layer::Named(named)) = packet.layers.last() {
+        return write_named(line, named);
+    }
     let Some(stop) = packet.stop else {
         if let Some(name) = extension_column(packet.layers.last()) {
             line.protocol(name);
@@ -100,6 +119,51 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
             push_stop(line.protocol(column), stop);
         }
     }
+}
+
+/// A layer of which the name is known, and of PPP's control protocols the message.
+fn write_named(line: Line<'_, '_, '_>, named: &Named) {
+    let packet = line.packet;
+    let code = packet.data.get(named.span.start as usize).copied();
+    let out = line.protocol(named.kind.column().as_bytes());
+    let is_control = matches!(
+        named.kind,
+        Kind::Lcp | Kind::Ipcp | Kind::Ipv6cp | Kind::Osinlcp | Kind::Mplscp | Kind::Cdpcp
+    );
+    if let Some(message) = code.filter(|_| is_control).and_then(ppp_message) {
+        out.extend_from_slice(message);
+    }
+    if let Some(stop) = packet.stop {
+        push_reason(out, stop);
+    }
+}
+
+/// Messages of PPP's control protocols (RFC 1661).
+fn ppp_message(code: u8) -> Option<&'static [u8]> {
+    Some(match code {
+        1 => b"Configuration Request",
+        2 => b"Configuration Ack",
+        3 => b"Configuration Nak",
+        4 => b"Configuration Reject",
+        5 => b"Termination Request",
+        6 => b"Termination Ack",
+        7 => b"Code Reject",
+        8 => b"Protocol Reject",
+        9 => b"Echo Request",
+        10 => b"Echo Reply",
+        11 => b"Discard Request",
+        _ => return None,
+    })
+}
+
+/// Links and carriers of whose content nothing is known.
+fn carrier_column(layer: &Layer<'_>) -> Option<&'static [u8]> {
+    Some(match layer {
+        Layer::Ppp(_) => b"PPP",
+        Layer::FrameRelay(_) => b"FR",
+        Layer::Nsh(_) => b"NSH",
+        _ => return None,
+    })
 }
 
 /// Extension headers behind which nothing follows, as a rule.
@@ -164,12 +228,15 @@ pub(super) fn write_without_ip(line: Line<'_, '_, '_>) {
     if let Some(layer @ Layer::Mpls(_)) = packet.layers.last() {
         return super::tunnel::write(line, layer);
     }
-    if let Some(Layer::Named(named)) = packet.layers.last() {
-        let out = line.protocol(named.kind.column().as_bytes());
+    if let Some(column) = packet.layers.last().and_then(carrier_column) {
+        let out = line.protocol(column);
         if let Some(stop) = packet.stop {
             push_reason(out, stop);
         }
         return;
+    }
+    if let Some(Layer::Named(named)) = packet.layers.last() {
+        return write_named(line, named);
     }
     let Some(stop) = packet.stop else {
         let is_llc = matches!(packet.layers.last(), Some(Layer::Llc(_)));
