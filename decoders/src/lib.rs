@@ -59,6 +59,7 @@ pub mod llc;
 pub mod loopback;
 pub mod mpls;
 pub mod named;
+pub mod reassembly;
 pub mod sctp;
 pub mod stt;
 pub mod tcp;
@@ -77,7 +78,7 @@ pub use identity::{Identity, identity};
 pub use layer::{Layer, Span};
 pub use link_type::LinkType;
 pub use packet::{
-    Encapsulation, Endpoints, FragmentInfo, Ip, MAX_ENCAPSULATIONS, MAX_LAYERS, Packet,
+    Encapsulation, Endpoints, FragmentInfo, Ip, MAX_ENCAPSULATIONS, MAX_LAYERS, Packet, PutTogether,
 };
 pub use stop::{Reason, Stop};
 
@@ -116,14 +117,14 @@ pub fn decode_into<'a>(
     ports: &Ports,
 ) {
     packet.reset(data, orig_len);
-    run(link, ports, packet);
+    run(Cursor::new(packet), Next::first(link), ports);
 }
 
 /// The list of protocols: who decodes what comes next.
-#[inline]
-fn run(link: LinkType, ports: &Ports, packet: &mut Packet<'_>) {
-    let mut cursor = Cursor::new(packet);
-    let mut next = Next::first(link);
+// Always within its callers: every packet's way stays one loop, though there is
+// the rarer one of what was put together.
+#[inline(always)]
+fn run(mut cursor: Cursor<'_, '_>, mut next: Next, ports: &Ports) {
     loop {
         next = match next {
             Next::Ethernet => ethernet::decode(&mut cursor),
