@@ -256,7 +256,7 @@ impl Reassembly {
     #[inline]
     pub fn concerns(&self, packet: &Packet<'_>) -> bool {
         packet.fragmented
-            || place::may_go_on(packet)
+            || place::leaves_open(packet)
             || (self.streams.waiting() > 0 && packet.tcp().is_some())
     }
 

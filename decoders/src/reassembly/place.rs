@@ -242,12 +242,16 @@ fn too_short(tcp: &Tcp<'_>, payload: &[u8]) -> Option<GoesOn> {
     Some(GoesOn { from, missing })
 }
 
-/// Whether a packet's data may leave a message open: enough to look closer.
+/// Whether a packet's data leave a message open.
 #[inline]
-pub(super) fn may_go_on(packet: &Packet<'_>) -> bool {
+pub(super) fn leaves_open(packet: &Packet<'_>) -> bool {
     match packet.layers.last() {
-        Some(Layer::Tcp(tcp)) => (2..24).contains(&tcp.payload_len()),
-        Some(Layer::Http(_) | Layer::Tls(_)) => true,
+        Some(Layer::Tcp(tcp)) => {
+            (2..24).contains(&tcp.payload_len())
+                && goes_on(packet, packet.layers.len() - 1).is_some()
+        }
+        Some(Layer::Http(http)) => !http.head_is_whole(),
+        Some(Layer::Tls(tls)) => tls.goes_on().is_some(),
         Some(Layer::Dns(_)) => {
             matches!(packet.stop, Some(stop) if matches!(stop.reason, Reason::Segmented { .. }))
         }

@@ -93,16 +93,9 @@ fn run(file: &Path, more: &[&str]) -> Option<Output> {
         "pdml",
     ];
     arguments.extend(DECODE_AS.iter().flat_map(|rule| ["-d", rule]));
-    // What one packet says, as netdig has it; not what several say together.
-    for off in [
-        "ip.defragment:FALSE",
-        "ipv6.defragment:FALSE",
-        "tcp.desegment_tcp_streams:FALSE",
-        "http.desegment_headers:FALSE",
-        "http.desegment_body:FALSE",
-    ] {
-        arguments.extend(["-o", off]);
-    }
+    // What several packets say together is put together as tshark does of itself,
+    // but for HTTP, of which the head is all that netdig tells.
+    arguments.extend(["-o", "http.desegment_body:FALSE"]);
     arguments.extend(more);
     tool("tshark", &arguments)
 }
