@@ -17,6 +17,7 @@ mod foreign;
 mod formats;
 mod hostile;
 mod options;
+mod parts;
 mod pdml;
 #[allow(dead_code)]
 mod program;
