@@ -32,6 +32,18 @@ const KNOWN: &[Known] = &[
         field: "icmp.quoted.dst",
         reason: "the quoted header's options are cut off, its addresses are there",
     },
+    Known {
+        file: "parts-http2",
+        frame: 2,
+        field: "layers",
+        reason: "tshark does not know the preface of HTTP/2 in two segments",
+    },
+    Known {
+        file: "parts-out-of-order",
+        frame: 3,
+        field: "*",
+        reason: "a segment that came early counts, as with tcp.reassemble_out_of_order",
+    },
     quoted_fragment(15),
     quoted_fragment(16),
     quoted_fragment(17),

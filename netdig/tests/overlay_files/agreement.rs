@@ -104,8 +104,9 @@ impl Agreement {
     /// not compared.
     fn excuse_first_part(&mut self, packet: &Value, ours: &mut Facts, theirs: &Facts) {
         let stop = packet.pointer("/stop/reason").and_then(Value::as_str);
-        let frag = &packet["ip"]["frag"];
-        let (last, reason) = match frag["more"] == true && frag["offset"] == 0 {
+        let is = |field, value: &str| theirs.get(field).is_some_and(|their| their == value);
+        let is_first = is("ip.frag.more", "true") && is("ip.frag.offset", "0");
+        let (last, reason) = match is_first {
             true => ("ip", FIRST_FRAGMENT),
             _ if stop.is_some_and(|stop| stop.starts_with("goes on")) => ("tcp", FIRST_SEGMENT),
             // The end of a head cannot be told before it is there.
@@ -117,13 +118,24 @@ impl Agreement {
         };
         let beyond = mine.strip_prefix(their.as_str());
         let ends = match last {
-            "tcp" => their.ends_with("tcp"),
+            "tcp" => their.ends_with("tcp") || their == mine,
             _ => ["ipv4", "ipv6.fraghdr"]
                 .iter()
                 .any(|end| their.ends_with(end)),
         };
-        if !ends || !beyond.is_some_and(|beyond| beyond.starts_with(':')) {
+        let is_beyond =
+            |beyond: &str| beyond.starts_with(':') || (last == "tcp" && beyond.is_empty());
+        if !ends || !beyond.is_some_and(is_beyond) {
             return;
+        }
+        if is_first && !ours.contains_key("ip.frag.more") {
+            // What is in the tunnel stands where the fragment does with tshark.
+            ours.retain(|field, _| ["n", "len", "caplen"].contains(field));
+            let rest = theirs
+                .iter()
+                .filter(|(field, _)| !ours.contains_key(*field));
+            let rest: Vec<_> = rest.map(|(field, value)| (*field, value.clone())).collect();
+            ours.extend(rest);
         }
         ours.retain(|field, _| theirs.contains_key(field));
         ours.insert("layers", their.clone());

@@ -326,6 +326,8 @@ pub fn theirs(packet: &Node) -> Facts {
             break;
         }
     }
+    // Those that come in several segments it names one by one.
+    layers.dedup_by(|a, b| *a == "dns" && *b == "dns");
     facts.insert("layers", layers.join(":"));
     tunnels(&mut facts, &packet.children);
     rarer_tunnels(&mut facts, &packet.children);

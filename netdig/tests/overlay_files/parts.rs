@@ -189,7 +189,7 @@ fn what_was_put_together_is_told() {
     assert_eq!(read.len(), 10 + 1, "one object a frame, and the summary");
     assert_eq!(
         read[2]["reassembled"],
-        json!({"frames": [1, 2, 3], "len": 444})
+        json!({"frames": [1, 2, 3], "len": 479})
     );
     assert_eq!(read[2]["layers"], json!(["ipv4", "udp", "dns"]));
     assert_eq!(read[2]["dns"]["answers"][1]["name"], "myapp.org");
@@ -206,11 +206,11 @@ fn what_was_put_together_is_told() {
         "{text}"
     );
     assert!(
-        lines[2].contains(" DNS 144 Standard query response 0x4242 TXT"),
+        lines[2].contains(" DNS 179 Standard query response 0x4242 TXT"),
         "{text}"
     );
     assert!(
-        lines[2].ends_with("[put together of frames 1, 2, 3: 444 bytes]"),
+        lines[2].ends_with("[put together of frames 1, 2, 3: 479 bytes]"),
         "{text}"
     );
     let counted = "3 datagrams put together, 1 given up (1 unfinished)";
