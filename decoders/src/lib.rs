@@ -2,7 +2,7 @@
 //!
 //! Decoding is lax. [`decode`] gives the layers that could be parsed, as views
 //! into the frame, and says where and why it went no further. No bytes make it
-//! panic.
+//! panic. What goes over several frames, [`reassembly`] puts together.
 //!
 //! ```
 //! use decoders::{Layer, LinkType, Ports, decode};

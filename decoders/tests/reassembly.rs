@@ -246,6 +246,37 @@ fn fragments_of_a_tunnel_and_fragments_within() {
 }
 
 #[test]
+fn checksums_of_what_was_put_together() {
+    use decoders::checksum::{Verdict, verify};
+    let _alone = alone();
+    let mut datagram = udp_between(1000, 2000, &[7; 40]);
+    datagram[7] = 1;
+    let verdict = |datagram: &[u8]| {
+        let mut reassembly = Reassembly::new(Limits::default());
+        let first = v4(9, 0, true, 17, &datagram[..16]);
+        let last = v4(9, 16, false, 17, &datagram[16..]);
+        let (buffers, ports) = (Buffers::new(), Ports::default());
+        let mut packet = Packet::new();
+        for data in [&first, &last] {
+            decode_into(&mut packet, LinkType::RawIp, data, data.len(), &ports);
+            let arrival = Arrival {
+                frame: 1,
+                context: 0,
+                time_ns: 0,
+            };
+            reassembly.complete(&mut packet, arrival, &ports, &buffers);
+        }
+        let mut sums = verify(&packet);
+        sums.find(|sum| sum.layer == "udp").unwrap().verdict
+    };
+    let Verdict::Wrong { expected, found: 1 } = verdict(&datagram) else {
+        panic!("{:?}", verdict(&datagram));
+    };
+    datagram[6..8].copy_from_slice(&expected.to_be_bytes());
+    assert_eq!(verdict(&datagram), Verdict::Right);
+}
+
+#[test]
 fn overlaps() {
     let _alone = alone();
     let datagram: Vec<u8> = udp_between(1, 2, &(0..40).collect::<Vec<u8>>());
