@@ -58,7 +58,7 @@ fn find(at: &Path, files: &mut Vec<PathBuf>) {
             find(&path, files);
         } else if [".pcap", ".pcapng", ".cap", ".dmp"]
             .iter()
-            .any(|ending| named(&ending))
+            .any(|ending| named(ending))
         {
             files.push(path);
         }

@@ -220,7 +220,7 @@ fn what_was_put_together_is_told() {
     assert_eq!(read[1]["layers"], layers);
     let (read, text) = told("parts-dns");
     let last = &read[5];
-    assert_eq!(last["layers"], json!(["ipv4", "tcp", "dns"]));
+    assert_eq!(last["layers"], json!(["ipv4", "tcp", "dns", "dns"]));
     assert_eq!(
         last["reassembled"]["frames"],
         json!([1, 2, 3, 4, 5, 6]),
