@@ -74,7 +74,7 @@ pub fn verify<'p>(packet: &'p Packet<'_>) -> impl Iterator<Item = Checksum> + 'p
                     around = Some(Around {
                         source: header.source().into(),
                         destination: header.destination().into(),
-                        is_whole: header.fragment().is_none()
+                        is_whole: (header.fragment().is_none() || is_around(packet, span))
                             && usize::from(header.total_length()) <= len(span),
                     });
                     let bytes = header.header();
@@ -95,7 +95,7 @@ pub fn verify<'p>(packet: &'p Packet<'_>) -> impl Iterator<Item = Checksum> + 'p
                     // The checksum is over the last address of the route.
                     let is_routed = header.routing().is_some_and(|(_, left)| left != 0);
                     if let Some(around) = &mut around {
-                        around.is_whole &= !is_part && !is_routed;
+                        around.is_whole &= (!is_part || is_around(packet, span)) && !is_routed;
                     }
                     return None;
                 }
@@ -174,7 +174,15 @@ fn pseudo_header(around: Around, protocol: u8, length: usize) -> u64 {
 
 /// The bytes of a layer, if all were captured.
 fn bytes<'a>(packet: &Packet<'a>, span: Span) -> Option<&'a [u8]> {
-    packet.data.get(span.start as usize..span.end as usize)
+    let bytes = packet.data.get(span.start as usize..span.end as usize);
+    bytes.filter(|_| !is_around(packet, span))
+}
+
+/// Whether what a layer carries was put together: not all of it was in the frame
+/// of which its own header is.
+fn is_around(packet: &Packet<'_>, span: Span) -> bool {
+    let whole = packet.put_together;
+    whole.is_some_and(|whole| (span.start as usize) < whole.at)
 }
 
 fn len(span: Span) -> usize {

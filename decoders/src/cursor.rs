@@ -102,6 +102,25 @@ impl<'p, 'a> Cursor<'p, 'a> {
         }
     }
 
+    /// Goes on at a byte of a packet that has layers already: behind them is
+    /// all that its bytes hold.
+    #[cfg(feature = "std")]
+    pub(crate) fn resume(packet: &'p mut Packet<'a>, at: usize) -> Cursor<'p, 'a> {
+        let depth = packet.layers.iter().filter(|layer| layer.is_tunnel());
+        let depth = depth.count();
+        Cursor {
+            at: at.min(packet.orig_len),
+            end_from: LengthSource::PutTogether,
+            depth,
+            ..Cursor::new(packet)
+        }
+    }
+
+    /// Notes that an IP packet is a fragment of a larger one.
+    pub(crate) fn is_fragment(&mut self) {
+        self.packet.fragmented = true;
+    }
+
     /// The captured bytes from here to where the layer around ends.
     #[inline]
     pub(crate) fn rest(&self) -> &'a [u8] {

@@ -358,6 +358,14 @@ pub(crate) fn is_unmistakable_tcp(payload: &[u8]) -> bool {
     }
 }
 
+/// How many bytes data over TCP lack that are too short to be told, if they
+/// begin as a message does: with its length.
+pub(crate) fn missing_of_header(payload: &[u8]) -> Option<usize> {
+    let length = usize::from(u16::from_be_bytes(*payload.first_chunk::<2>()?));
+    let needed = 2 + HEADER_LEN;
+    (length >= HEADER_LEN && payload.len() < needed).then(|| needed - payload.len())
+}
+
 /// The messages of a segment, each behind its length (RFC 1035, section 4.2.2).
 /// The last may go on in later segments.
 pub(crate) fn decode_tcp(cursor: &mut Cursor<'_, '_>) -> Next {

@@ -56,6 +56,16 @@ pub(crate) fn fits(payload: &[u8]) -> bool {
     payload.first() == Some(&b'P') && payload.starts_with(PREFACE)
 }
 
+/// Whether data so short that they are nothing yet can become the preface.
+pub(crate) fn may_begin(payload: &[u8]) -> bool {
+    payload.len() >= 3 && payload.len() < PREFACE.len() && PREFACE.starts_with(payload)
+}
+
+/// Bytes that the preface needs beyond these.
+pub(crate) fn missing(payload: &[u8]) -> usize {
+    PREFACE.len().saturating_sub(payload.len())
+}
+
 #[cold]
 pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     let (bytes, span) = (cursor.rest(), cursor.span());

@@ -152,6 +152,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
 
 #[cold]
 fn fragment(cursor: &mut Cursor<'_, '_>, view: Ipv4<'_>, next: Next) -> Next {
+    cursor.is_fragment();
     let offset = view.fragment_offset();
     if offset != 0 {
         return cursor.stop("ipv4", Reason::Fragment { offset });

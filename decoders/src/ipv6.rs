@@ -232,9 +232,11 @@ pub(crate) fn decode_extension(cursor: &mut Cursor<'_, '_>, kind: u8) -> Next {
     let next = cursor.push(Layer::Ipv6Extension(view), len, next);
     match view.fragment() {
         Some(FragmentInfo { offset, .. }) if offset != 0 => {
+            cursor.is_fragment();
             cursor.stop(name(kind), Reason::Fragment { offset })
         }
         Some(FragmentInfo { more: true, .. }) => {
+            cursor.is_fragment();
             cursor.first_fragment = true;
             next
         }

@@ -29,6 +29,8 @@ pub enum LengthSource {
     TcpDataOffset,
     /// The end of a TCP segment, in a message that goes on in the next one.
     TcpSegment,
+    /// The end of what fragments or segments were put together to.
+    PutTogether,
     /// UDP's length (RFC 768).
     UdpLength,
     /// Length of one of the frames in a datagram of weave's sleeve.
@@ -71,6 +73,7 @@ impl LengthSource {
             LengthSource::AhLength => "ah-length",
             LengthSource::TcpDataOffset => "tcp-data-offset",
             LengthSource::TcpSegment => "tcp-segment",
+            LengthSource::PutTogether => "put-together",
             LengthSource::UdpLength => "udp-length",
             LengthSource::WeaveSleeveFrame => "weave-sleeve-frame",
             LengthSource::PppoeLength => "pppoe-length",
@@ -97,6 +100,7 @@ impl LengthSource {
             LengthSource::Ipv6JumboLength => "ipv6.hopopts",
             LengthSource::AhLength => "ah",
             LengthSource::TcpDataOffset | LengthSource::TcpSegment => "tcp",
+            LengthSource::PutTogether => "put-together",
             LengthSource::UdpLength => "udp",
             LengthSource::WeaveSleeveFrame => "weave-sleeve",
             LengthSource::PppoeLength => "pppoes",
@@ -126,6 +130,7 @@ impl fmt::Display for LengthSource {
             LengthSource::AhLength => "the authentication header's length",
             LengthSource::TcpDataOffset => "TCP's data offset",
             LengthSource::TcpSegment => "the end of the TCP segment",
+            LengthSource::PutTogether => "the end of what was put together",
             LengthSource::UdpLength => "UDP's length",
             LengthSource::WeaveSleeveFrame => "the length of the sleeve's frame",
             LengthSource::PppoeLength => "PPPoE's length",

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 mod arista;
 mod cisco_hdlc;
@@ -61,6 +63,8 @@ pub mod nbns;
 pub mod nsh;
 pub mod pim;
 pub mod ppp;
+#[cfg(feature = "std")]
+pub mod reassembly;
 pub mod sctp;
 pub mod stt;
 pub mod tcp;
@@ -81,7 +85,7 @@ pub use layer::{Layer, Span};
 pub use length::{LengthSource, Shortage};
 pub use link_type::LinkType;
 pub use packet::{
-    Encapsulation, Endpoints, FragmentInfo, Ip, MAX_ENCAPSULATIONS, MAX_LAYERS, Packet,
+    Encapsulation, Endpoints, FragmentInfo, Ip, MAX_ENCAPSULATIONS, MAX_LAYERS, Packet, PutTogether,
 };
 pub use stop::{Reason, Stop};
 
@@ -120,7 +124,7 @@ pub fn decode_into<'a>(
     ports: &Ports,
 ) {
     packet.reset(data, orig_len);
-    run(link, ports, &mut Cursor::new(packet));
+    run(&mut Cursor::new(packet), Next::first(link), ports);
 }
 
 /// As [`decode`], but a frame that is cut or contradicts itself is an [`Error`]:
@@ -166,7 +170,7 @@ pub fn decode_strict_into<'a>(
 ) -> Result<(), Error> {
     packet.reset(data, orig_len);
     let mut cursor = Cursor::new(packet);
-    run(link, ports, &mut cursor);
+    run(&mut cursor, Next::first(link), ports);
     match cursor.error() {
         Some(error) => Err(error),
         None => Ok(()),
@@ -174,9 +178,10 @@ pub fn decode_strict_into<'a>(
 }
 
 /// The list of protocols: who decodes what comes next.
-#[inline]
-fn run(link: LinkType, ports: &Ports, cursor: &mut Cursor<'_, '_>) {
-    let mut next = Next::first(link);
+// Always within its callers: every packet's way stays one loop, though there are
+// the rarer ones of strict decoding and of what was put together.
+#[inline(always)]
+fn run(cursor: &mut Cursor<'_, '_>, mut next: Next, ports: &Ports) {
     loop {
         next = match next {
             Next::Ethernet => ethernet::decode(cursor),

@@ -37,6 +37,22 @@ pub struct Packet<'a> {
     pub layers: ArrayVec<Layer<'a>, MAX_LAYERS>,
     /// `None` where everything known was decoded and nothing was cut.
     pub stop: Option<Stop>,
+    /// Where the bytes are not one frame's alone, as
+    /// [`Reassembly`](crate::reassembly::Reassembly) leaves them.
+    pub put_together: Option<PutTogether>,
+    /// Whether an IP packet is a fragment of a larger one.
+    pub(crate) fragmented: bool,
+}
+
+/// Where bytes of several frames begin in [`Packet::data`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutTogether {
+    /// Byte of `data`: before it are the headers of the frame that completed
+    /// them, from it on the bytes of all. The spans of layers that begin before
+    /// it are those of that frame.
+    pub at: usize,
+    /// Bytes that the frame really had.
+    pub frame_len: usize,
 }
 
 /// The innermost or outermost IP layer, of either version.
@@ -181,6 +197,8 @@ impl<'a> Packet<'a> {
             orig_len: 0,
             layers: ArrayVec::new_const(),
             stop: None,
+            put_together: None,
+            fragmented: false,
         }
     }
 
@@ -190,6 +208,29 @@ impl<'a> Packet<'a> {
         self.orig_len = orig_len.max(data.len());
         self.layers.clear();
         self.stop = None;
+        self.put_together = None;
+        self.fragmented = false;
+    }
+
+    /// Bytes that the frame really had, also where more were put together.
+    pub fn frame_len(&self) -> usize {
+        self.put_together
+            .map_or(self.orig_len, |whole| whole.frame_len)
+    }
+
+    /// Whether the innermost IP packet is a fragment whose others are not here:
+    /// not so where they were put together.
+    pub fn is_fragment(&self) -> bool {
+        let is_ip = |layer: &Layer<'_>| matches!(layer, Layer::Ipv4(_) | Layer::Ipv6(_));
+        let Some(at) = self.layers.iter().rposition(is_ip) else {
+            return false;
+        };
+        let begin = self.layers[at].span().start as usize;
+        self.put_together.is_none_or(|whole| begin >= whole.at)
+            && self
+                .ip_at(at)
+                .and_then(|ip| ip.fragment())
+                .is_some_and(|fragment| fragment.offset != 0 || fragment.more)
     }
 
     /// Names of the layers, outermost first, as JSON has them.
@@ -197,7 +238,8 @@ impl<'a> Packet<'a> {
         self.layers.iter().map(Layer::name)
     }
 
-    /// The captured part of a layer's payload.
+    /// The captured part of a layer's payload; of one around bytes that were put
+    /// together, all of those.
     ///
     /// ```
     /// use decoders::{LinkType, Ports, decode};
@@ -212,7 +254,10 @@ impl<'a> Packet<'a> {
     pub fn payload(&self, layer: &Layer<'_>) -> &'a [u8] {
         let span = layer.span();
         let from = span.start as usize + layer.header_len();
-        let to = (span.end as usize).min(self.data.len());
+        let to = match self.put_together {
+            Some(whole) if (span.start as usize) < whole.at => self.data.len(),
+            _ => (span.end as usize).min(self.data.len()),
+        };
         self.data.get(from..to).unwrap_or(&[])
     }
 

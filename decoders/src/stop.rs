@@ -12,7 +12,7 @@ pub enum Reason {
     /// innermost decoded layer were not captured.
     Cut { missing: usize },
     /// The message goes on in later segments; `missing` of its bytes are not in
-    /// this one.
+    /// this one; 0 where nobody can tell how many.
     Segmented { missing: usize },
     /// The packet itself ends inside the layer's header.
     TooShort { needed: usize, available: usize },
@@ -48,6 +48,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Reason::Cut { missing } => write!(f, "capture was cut, {missing} bytes are missing"),
+            Reason::Segmented { missing: 0 } => f.write_str("goes on in the next segment"),
             Reason::Segmented { missing } => {
                 write!(
                     f,

@@ -273,6 +273,16 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     if let Next::Done = cursor.push(Layer::Tcp(view), header_len, Next::Tcp) {
         return Next::Done;
     }
+    application(cursor, (source, destination), begins_stt)
+}
+
+/// What a segment's data are, or a message's that was put together of several.
+#[inline(always)]
+pub(crate) fn application(
+    cursor: &mut Cursor<'_, '_>,
+    (source, destination): (u16, u16),
+    begins_stt: bool,
+) -> Next {
     let payload = cursor.rest();
     if payload.is_empty() {
         return Next::Done;

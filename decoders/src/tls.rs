@@ -231,6 +231,24 @@ impl<'a> Tls<'a> {
         Some(Alert { level, description })
     }
 
+    /// Where a record begins that goes on behind these bytes, and how many bytes
+    /// it lacks: of its header, where that is not whole.
+    pub fn goes_on(&self) -> Option<(usize, usize)> {
+        let mut at = 0;
+        loop {
+            let rest = self.bytes.get(at..).filter(|rest| !rest.is_empty())?;
+            if rest.len() < RECORD_LEN {
+                let begins = matches!(rest, [20..=24] | [20..=24, 3, ..]);
+                return begins.then(|| (at, RECORD_LEN - rest.len()));
+            }
+            let record = record(rest)?;
+            if record.body.len() < record.length {
+                return Some((at, record.length - record.body.len()));
+            }
+            at += RECORD_LEN + record.length;
+        }
+    }
+
     /// The captured bytes of the segment's data.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes

@@ -7,7 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use decoders::Ports;
+use decoders::reassembly::{Arrival, Buffers, Limits, Reassembled, Reassembly};
+use decoders::{Packet, Ports};
 
 use crate::evidence::{
     flow::FlowTable,
@@ -47,6 +48,7 @@ pub struct Engine {
     ports: Ports,
     joiner: Joiner,
     flows: FlowTable,
+    reassembly: Reassembly,
     selection: Selection,
     output: Output,
     held: VecDeque<Held>,
@@ -75,6 +77,7 @@ impl Engine {
             ports,
             joiner: Joiner::new(JOIN_DEADLINE_NS),
             flows: FlowTable::new(),
+            reassembly: Reassembly::new(Limits::default()),
             selection,
             output,
             held: VecDeque::new(),
@@ -161,6 +164,12 @@ impl Engine {
     /// Ends the run: shows what still waits, the summary, and closes the files.
     pub fn finish(&mut self, now: UnixNanos) -> Result<(), OutputError> {
         let shown = self.release(true);
+        self.summary.datagrams = self.reassembly.datagrams();
+        self.summary.messages = self.reassembly.messages();
+        (
+            self.summary.unfinished_datagrams,
+            self.summary.unfinished_messages,
+        ) = self.reassembly.waiting();
         let ended = self.output.finish(&self.summary, now);
         shown.and(ended)
     }
@@ -234,9 +243,17 @@ impl Engine {
             }
         }
         if !self.output.wants_packets() {
-            let mut packet = decoders::Packet::new();
-            let orig_len = frame.orig_len as usize;
-            decoders::decode_into(&mut packet, frame.link, frame.data, orig_len, &self.ports);
+            let buffers = Buffers::new();
+            let mut packet = Packet::new();
+            let arrival = arrival_of(n, interface, frame);
+            decode(
+                &mut packet,
+                frame,
+                arrival,
+                &self.ports,
+                &mut self.reassembly,
+                &buffers,
+            );
             self.flows.observe(&packet);
             self.summary.undecoded += u64::from(packet.layers.is_empty());
             self.shown += 1;
@@ -255,9 +272,11 @@ impl Engine {
                 &mut self.flows,
                 &mut self.summary,
                 &self.ports,
+                &mut self.reassembly,
                 &self.interfaces[interface],
                 Shown {
                     n,
+                    context: interface,
                     frame,
                     process: process.as_deref(),
                     fd_name: fd_name.as_deref(),
@@ -369,9 +388,11 @@ impl Engine {
                     &mut self.flows,
                     &mut self.summary,
                     &self.ports,
+                    &mut self.reassembly,
                     &self.interfaces[held.interface],
                     Shown {
                         n: held.n,
+                        context: held.interface,
                         frame: &frame,
                         process: held.process.as_deref(),
                         fd_name: held.fd_name.as_deref(),
@@ -400,6 +421,8 @@ impl Engine {
 /// All of one packet that an output needs.
 struct Shown<'a> {
     n: u64,
+    /// The engine's number of the interface.
+    context: usize,
     frame: &'a Frame<'a>,
     process: Option<&'a Process>,
     fd_name: Option<&'a str>,
@@ -414,25 +437,55 @@ fn show(
     flows: &mut FlowTable,
     summary: &mut Summary,
     ports: &Ports,
+    reassembly: &mut Reassembly,
     interface: &Interface,
     shown: Shown<'_>,
 ) -> Result<bool, OutputError> {
     let frame = shown.frame;
-    let mut packet = decoders::Packet::new();
-    let orig_len = frame.orig_len as usize;
-    decoders::decode_into(&mut packet, frame.link, frame.data, orig_len, ports);
+    let buffers = Buffers::new();
+    let mut packet = Packet::new();
+    let arrival = arrival_of(shown.n, shown.context, frame);
+    let reassembled = decode(&mut packet, frame, arrival, ports, reassembly, &buffers);
     summary.undecoded += u64::from(packet.layers.is_empty());
     let view = PacketView {
         n: shown.n,
         frame,
         interface,
         tcp: flows.observe(&packet),
+        reassembled: reassembled.as_ref(),
         packet: &packet,
         process: shown.process,
         fd_name: shown.fd_name,
         fate: shown.fate,
     };
     output.packet(&view, shown.packet_type)
+}
+
+/// Decodes a frame, and what it completes.
+fn decode<'b>(
+    packet: &mut Packet<'b>,
+    frame: &Frame<'b>,
+    arrival: Arrival,
+    ports: &Ports,
+    reassembly: &mut Reassembly,
+    buffers: &'b Buffers,
+) -> Option<Reassembled> {
+    let orig_len = frame.orig_len as usize;
+    decoders::decode_into(packet, frame.link, frame.data, orig_len, ports);
+    if !reassembly.concerns(packet) {
+        return None;
+    }
+    reassembly.complete(packet, arrival, ports, buffers)
+}
+
+/// The sides of a tunnel and the links are each a network of its own: the same
+/// fragments on two of them are not put together twice.
+fn arrival_of(n: u64, interface: usize, frame: &Frame<'_>) -> Arrival {
+    Arrival {
+        frame: n,
+        context: interface as u64,
+        time_ns: frame.ts_ns,
+    }
 }
 
 /// The held packet number `n`; numbers grow, so it is found by halving.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::flow::Relative;
 use crate::observation::{Frame, Interface};
 use crate::tracker::Process;
+use decoders::reassembly::Reassembled;
 
 /// What is known of a packet's other side.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct PacketView<'a> {
     pub interface: &'a Interface,
     pub packet: &'a decoders::Packet<'a>,
     pub tcp: Option<Relative>,
+    /// What this frame completed, where it did.
+    pub reassembled: Option<&'a Reassembled>,
     pub process: Option<&'a Process>,
     pub fd_name: Option<&'a str>,
     pub fate: &'a Fate,

@@ -11,12 +11,16 @@ mod tunnels;
 use std::io;
 use std::net::SocketAddr;
 
-use decoders::{icmp::Quoted, tcp::TcpOption};
+use decoders::{
+    icmp::Quoted,
+    reassembly::{Cause, Totals},
+    tcp::TcpOption,
+};
 use serde::Serialize;
 
 use super::{
     clock::Clock,
-    line::{text::is_harmless, write_line},
+    line::{text::is_harmless, write_line, write_reassembled},
     summary::Summary,
     text::{errno_name, tun_name},
 };
@@ -28,7 +32,8 @@ use crate::{
 
 use objects::{
     Answer, Container, Dns, Edns, EdnsOption, Encap, Endpoints, Fd, Findings, Fragment, Icmp, Ip,
-    LossObject, LostBy, Name, Packet, Process, QuotedPacket, Stop, SummaryObject, Tcp, Udp, Window,
+    LossObject, LostBy, Name, Packet, Parts, Process, QuotedPacket, Reassembled, Reassembly, Stop,
+    SummaryObject, Tcp, Udp, Window,
 };
 
 /// Version of the objects' form.
@@ -59,6 +64,7 @@ impl JsonWriter {
         let ts = time(&mut self.clock, &mut self.time, frame.ts_ns);
         self.line.clear();
         write_line(&mut self.line, view.packet, view.tcp.as_ref());
+        write_reassembled(&mut self.line, view.reassembled);
         let tunnels = tunnels::of(view.packet);
         let carriers = carriers::of(view.packet);
         let protocols = protocols::Protocols::of(view.packet);
@@ -116,6 +122,10 @@ impl JsonWriter {
             frame_relay: carriers.frame_relay,
             nsh: carriers.nsh,
             pim: carriers.pim,
+            reassembled: view.reassembled.map(|whole| Reassembled {
+                frames: &whole.frames,
+                len: whole.len,
+            }),
             stop: view.packet.stop.map(|stop| Stop {
                 layer: stop.layer,
                 offset: stop.offset,
@@ -171,10 +181,28 @@ impl JsonWriter {
             events: summary.events,
             lost: summary.lost_total(),
             lost_by: lost_by(summary),
+            reassembly: reassembly(summary),
             findings: Findings::default(),
         };
         write(out, &object);
     }
+}
+
+/// What was put together, and what was not; nothing where nothing was in parts.
+fn reassembly(summary: &Summary) -> Option<Reassembly> {
+    let of = |totals: Totals, unfinished: u64| Parts {
+        whole: totals.whole,
+        given_up: Cause::ALL
+            .into_iter()
+            .map(|cause| (cause.name(), totals.given_up(cause)))
+            .filter(|(_, count)| *count > 0)
+            .collect(),
+        unfinished,
+    };
+    summary.has_parts().then(|| Reassembly {
+        datagrams: of(summary.datagrams, summary.unfinished_datagrams),
+        messages: of(summary.messages, summary.unfinished_messages),
+    })
 }
 
 fn lost_by(summary: &Summary) -> Vec<LostBy<'_>> {
@@ -372,8 +400,6 @@ fn declared_len(ip: &decoders::Ip<'_>) -> usize {
 
 fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
     let tcp = view.packet.tcp()?;
-    let ip = view.packet.innermost_ip();
-    let in_fragment = ip.and_then(|ip| ip.fragment()).is_some_and(|f| f.more);
     let mut object = Tcp {
         sport: tcp.source_port(),
         dport: tcp.destination_port(),
@@ -388,7 +414,7 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
         seq_raw: tcp.sequence(),
         ack_raw: tcp.acknowledgement(),
         win_raw: tcp.window(),
-        len: (!in_fragment).then(|| tcp.payload_len()),
+        len: (!view.packet.is_fragment()).then(|| tcp.payload_len()),
         mss: None,
         wscale: None,
         tsval: None,

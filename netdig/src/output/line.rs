@@ -17,12 +17,16 @@ mod tunnel;
 
 use super::hexdump::mask;
 use crate::evidence::flow::Relative;
+use decoders::reassembly::Reassembled;
 use decoders::udp::Udp;
 use decoders::{Ip, Layer, Packet, Reason, Stop};
 use text::{push_decimal, push_escaped, push_ip, push_mac};
 
 const CUT: &[u8] = b"[Packet size limited during capture]";
 const MALFORMED: &[u8] = b"[Malformed Packet]";
+
+/// Frames that are named one by one.
+const MAX_FRAMES: usize = 8;
 
 /// Bytes of a first line of HTTP that are shown.
 const MAX_HTTP_LINE: usize = 2048;
@@ -48,12 +52,32 @@ pub fn write_line(out: &mut Vec<u8>, packet: &Packet<'_>, tcp: Option<&Relative>
     let line = Line {
         out,
         packet,
-        length: packet.orig_len,
+        length: packet.frame_len(),
     };
     match subject {
         Subject::Ip(ip) => write_ip(line, &ip, tcp),
         Subject::Link(..) | Subject::Nothing => network::write_without_ip(line),
     }
+}
+
+/// Writes behind a line which frames were put together for it, where any were:
+/// ` [put together of frames 1, 2: 2008 bytes]`.
+pub fn write_reassembled(out: &mut Vec<u8>, reassembled: Option<&Reassembled>) {
+    let Some(whole) = reassembled else {
+        return;
+    };
+    let mut before: &[u8] = b" [put together of frames ";
+    for frame in whole.frames.iter().take(MAX_FRAMES) {
+        out.extend_from_slice(before);
+        push_decimal(out, *frame);
+        before = b", ";
+    }
+    if whole.frames.len() > MAX_FRAMES {
+        out.extend_from_slice(", …".as_bytes());
+    }
+    out.extend_from_slice(b": ");
+    push_decimal(out, whole.len as u64);
+    out.extend_from_slice(b" bytes]");
 }
 
 /// The line under way: the protocol comes first, then the length.
@@ -135,10 +159,7 @@ fn write_addresses(out: &mut Vec<u8>, subject: &Subject<'_, '_>) {
 
 fn write_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>, relative: Option<&Relative>) {
     let packet = line.packet;
-    if ip
-        .fragment()
-        .is_some_and(|fragment| fragment.offset != 0 || fragment.more)
-    {
+    if packet.is_fragment() {
         return network::write_fragment(line, ip);
     }
     match packet.layers.last() {

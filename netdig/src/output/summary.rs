@@ -2,6 +2,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use decoders::reassembly::{Cause, Totals};
+
 use crate::observation::{Loss, LossCause};
 
 /// Totals of a run.
@@ -20,6 +22,14 @@ pub struct Summary {
     pub refused: u64,
     /// Packets of which nothing could be decoded.
     pub undecoded: u64,
+    /// Datagrams put together of fragments, and those given up.
+    pub datagrams: Totals,
+    /// Messages put together of segments, and those given up.
+    pub messages: Totals,
+    /// Datagrams whose rest had not come at the end.
+    pub unfinished_datagrams: u64,
+    /// Messages whose rest had not come at the end.
+    pub unfinished_messages: u64,
     /// All that sources delivered: packets and changes of state.
     pub events: u64,
     /// By source, kind and cause.
@@ -32,8 +42,46 @@ impl Summary {
         *self.lost.entry(key).or_default() += loss.count;
     }
 
+    /// Whether anything came in parts that were, or should have been, put together.
+    pub fn has_parts(&self) -> bool {
+        let any = |totals: &Totals| {
+            totals.whole > 0 || Cause::ALL.iter().any(|cause| totals.given_up(*cause) > 0)
+        };
+        any(&self.datagrams)
+            || any(&self.messages)
+            || self.unfinished_datagrams + self.unfinished_messages > 0
+    }
+
     pub fn lost_total(&self) -> u64 {
         self.lost.values().sum()
+    }
+}
+
+impl Summary {
+    /// `2 datagrams put together, 1 given up (1 age); 1 message put together`.
+    fn write_parts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            ("datagram", &self.datagrams, self.unfinished_datagrams),
+            ("message", &self.messages, self.unfinished_messages),
+        ];
+        let mut before = "\n";
+        for (what, totals, unfinished) in kinds {
+            let causes = Cause::ALL.map(|cause| (cause.name(), totals.given_up(cause)));
+            let lost = causes.into_iter().chain([("unfinished", unfinished)]);
+            let lost: Vec<_> = lost.filter(|(_, count)| *count > 0).collect();
+            if totals.whole == 0 && lost.is_empty() {
+                continue;
+            }
+            let plural = if totals.whole == 1 { "" } else { "s" };
+            write!(f, "{before}{} {what}{plural} put together", totals.whole)?;
+            before = "; ";
+            if !lost.is_empty() {
+                let total: u64 = lost.iter().map(|(_, count)| count).sum();
+                let named: Vec<_> = lost.iter().map(|(name, n)| format!("{n} {name}")).collect();
+                write!(f, ", {total} given up ({})", named.join(", "))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -56,6 +104,9 @@ impl fmt::Display for Summary {
         }
         if self.unwritten > 0 {
             write!(f, ", {} never written to a tun", self.unwritten)?;
+        }
+        if self.has_parts() {
+            self.write_parts(f)?;
         }
         write!(f, "\n{} lost", plural(self.lost_total(), "event"))?;
         let mut separator = ": ";

@@ -6,7 +6,7 @@ use super::{
     hexdump::{self, Payload},
     line::{
         text::{push_decimal, push_escaped, push_ip},
-        write_line,
+        write_line, write_reassembled,
     },
     summary::Summary,
 };
@@ -76,6 +76,7 @@ impl TextWriter {
             out.extend_from_slice(b"  ");
         }
         write_line(out, view.packet, view.tcp.as_ref());
+        write_reassembled(out, view.reassembled);
         if self.options.verbose
             && let Some(stop) = view.packet.stop
         {

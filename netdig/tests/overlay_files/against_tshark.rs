@@ -2,6 +2,7 @@
 
 use super::agreement::{Agreement, Known, compare};
 use super::craft::Pcap;
+use super::parts;
 use super::program::Scratch;
 use super::sets::{self, Set};
 
@@ -32,6 +33,24 @@ const KNOWN: &[Known] = &[
         reason: "the quoted header's options are cut off, its addresses are there",
     },
     Known {
+        file: "parts-http2",
+        frame: 2,
+        field: "layers",
+        reason: "tshark does not know the preface of HTTP/2 in two segments",
+    },
+    Known {
+        file: "parts-out-of-order",
+        frame: 3,
+        field: "*",
+        reason: "a segment that came early counts, as with tcp.reassemble_out_of_order",
+    },
+    quoted_fragment(15),
+    quoted_fragment(16),
+    quoted_fragment(17),
+    quoted_fragment(18),
+    quoted_fragment(19),
+    quoted_fragment(20),
+    Known {
         file: "links",
         frame: 15,
         field: "layers",
@@ -45,6 +64,15 @@ const KNOWN: &[Known] = &[
                  network card was to cut up, as IPv4's total length of 0 is to tshark too",
     },
 ];
+
+const fn quoted_fragment(frame: usize) -> Known {
+    Known {
+        file: "icmpv6",
+        frame,
+        field: "icmp.quoted.*",
+        reason: "the first fragment that is quoted keeps its ports",
+    }
+}
 
 const NANOSECONDS: u32 = 0xa1b2_3c4d;
 
@@ -63,7 +91,7 @@ pub fn capture(set: &Set, snap: usize) -> Vec<u8> {
 fn fields_are_those_of_tshark() {
     let scratch = Scratch::new("fields");
     let mut total = Agreement::default();
-    for set in sets::all() {
+    for set in sets::all().into_iter().chain(parts::all()) {
         let file = scratch.file(&format!("{}.pcap", set.name), &capture(&set, usize::MAX));
         match compare(set.name, &file, KNOWN) {
             Some(agreement) => total.add(agreement),
@@ -71,6 +99,9 @@ fn fields_are_those_of_tshark() {
         }
     }
     println!("netdig and tshark agree on {}", total.share());
+    for (reason, frames) in &total.excused {
+        println!("{frames} frames differ: {reason}");
+    }
     println!("excused: {}", KNOWN.len());
     for known in KNOWN {
         println!(

@@ -18,9 +18,14 @@ pub struct Agreement {
     pub different: Vec<String>,
     /// The first frame of each cause, with the frames that it has.
     pub causes: BTreeMap<String, (String, usize)>,
+    /// Why netdig is right to differ, with the frames in which it does.
+    pub excused: BTreeMap<&'static str, usize>,
 }
 
-/// A field (`*`: any) in which the two are known to differ, and why that is right.
+const FIRST_FRAGMENT: &str = "a first fragment keeps its ports and what it holds beyond";
+const FIRST_SEGMENT: &str = "the segment that begins a message keeps what it holds of it";
+
+/// A field (`*` at its end: all that begin so) in which the two are known to differ, and why that is right.
 pub struct Known {
     pub file: &'static str,
     pub frame: usize,
@@ -30,12 +35,14 @@ pub struct Known {
 
 /// Compares; `None` where there is no tshark.
 pub fn compare(name: &str, file: &Path, known: &[Known]) -> Option<Agreement> {
-    let ours: Vec<Facts> = packets(file).iter().map(ours).collect();
+    let packets = packets(file);
     let theirs: Vec<Facts> = dissect(file)?.iter().map(theirs).collect();
-    assert_eq!(ours.len(), theirs.len(), "frames of {name}");
+    assert_eq!(packets.len(), theirs.len(), "frames of {name}");
     let mut agreement = Agreement::default();
-    for (at, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
-        agreement.frame(name, at + 1, ours, theirs, known);
+    for (at, (packet, theirs)) in packets.iter().zip(&theirs).enumerate() {
+        let mut ours = ours(packet);
+        agreement.excuse_first_part(packet, &mut ours, theirs);
+        agreement.frame(name, at + 1, &ours, theirs, known);
     }
     Some(agreement)
 }
@@ -55,7 +62,8 @@ pub fn compare_what_both_read(name: &str, file: &Path, most: usize) -> Result<Ag
     }
     let mut agreement = Agreement::default();
     for (at, (packet, node)) in ours.iter().zip(&theirs).enumerate() {
-        let (ours, theirs) = (facts::ours(packet), facts::theirs(node));
+        let (mut ours, theirs) = (facts::ours(packet), facts::theirs(node));
+        agreement.excuse_first_part(packet, &mut ours, &theirs);
         let before = agreement.different.len();
         agreement.frame(name, at + 1, &ours, &theirs, &[]);
         if let Some(first) = agreement.different.get(before) {
@@ -91,6 +99,49 @@ fn cause(packet: &Value, ours: &Facts, theirs: &Facts, first: &str) -> String {
 }
 
 impl Agreement {
+    /// A first part is decoded as far as it goes, since nobody knows whether the
+    /// rest will come; tshark leaves it for the last. What netdig tells beyond is
+    /// not compared.
+    fn excuse_first_part(&mut self, packet: &Value, ours: &mut Facts, theirs: &Facts) {
+        let stop = packet.pointer("/stop/reason").and_then(Value::as_str);
+        let is = |field, value: &str| theirs.get(field).is_some_and(|their| their == value);
+        let is_first = is("ip.frag.more", "true") && is("ip.frag.offset", "0");
+        let (last, reason) = match is_first {
+            true => ("ip", FIRST_FRAGMENT),
+            _ if stop.is_some_and(|stop| stop.starts_with("goes on")) => ("tcp", FIRST_SEGMENT),
+            // The end of a head cannot be told before it is there.
+            _ if packet["http"]["complete"] == false => ("tcp", FIRST_SEGMENT),
+            _ => return,
+        };
+        let (Some(mine), Some(their)) = (ours.get("layers"), theirs.get("layers")) else {
+            return;
+        };
+        let beyond = mine.strip_prefix(their.as_str());
+        let ends = match last {
+            "tcp" => their.ends_with("tcp") || their == mine,
+            _ => ["ipv4", "ipv6.fraghdr"]
+                .iter()
+                .any(|end| their.ends_with(end)),
+        };
+        let is_beyond =
+            |beyond: &str| beyond.starts_with(':') || (last == "tcp" && beyond.is_empty());
+        if !ends || !beyond.is_some_and(is_beyond) {
+            return;
+        }
+        if is_first && !ours.contains_key("ip.frag.more") {
+            // What is in the tunnel stands where the fragment does with tshark.
+            ours.retain(|field, _| ["n", "len", "caplen"].contains(field));
+            let rest = theirs
+                .iter()
+                .filter(|(field, _)| !ours.contains_key(*field));
+            let rest: Vec<_> = rest.map(|(field, value)| (*field, value.clone())).collect();
+            ours.extend(rest);
+        }
+        ours.retain(|field, _| theirs.contains_key(field));
+        ours.insert("layers", their.clone());
+        *self.excused.entry(reason).or_default() += 1;
+    }
+
     fn frame(&mut self, name: &str, n: usize, ours: &Facts, theirs: &Facts, known: &[Known]) {
         let fields = ours
             .keys()
@@ -105,7 +156,11 @@ impl Agreement {
             self.fields += 1;
             let (ours, theirs) = (ours.get(field), theirs.get(field));
             let excused = known.iter().any(|known| {
-                (known.file, known.frame) == (name, n) && ["*", field].contains(&known.field)
+                (known.file, known.frame) == (name, n)
+                    && match known.field.strip_suffix('*') {
+                        Some(start) => field.starts_with(start),
+                        None => field == known.field,
+                    }
             });
             let same = match (field, ours, theirs) {
                 ("time", Some(ours), Some(theirs)) => facts::same_time(ours, theirs),
@@ -133,6 +188,9 @@ impl Agreement {
         self.fields += other.fields;
         self.fields_alike += other.fields_alike;
         self.different.extend(other.different);
+        for (reason, frames) in other.excused {
+            *self.excused.entry(reason).or_default() += frames;
+        }
         for (cause, (place, frames)) in other.causes {
             self.causes.entry(cause).or_insert((place, 0)).1 += frames;
         }

@@ -383,6 +383,8 @@ pub fn theirs(packet: &Node) -> Facts {
             break;
         }
     }
+    // Those that come in several segments it names one by one.
+    layers.dedup_by(|a, b| *a == "dns" && *b == "dns");
     let read = header_was_read(packet, layers.last().copied().unwrap_or_default());
     let layers_read = &layers[..layers.len() - usize::from(!read)];
     facts.insert("layers", layers_read.join(":"));

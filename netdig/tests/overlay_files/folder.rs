@@ -33,6 +33,9 @@ fn captures_of_a_folder() {
         }
     }
     by_cause(&total.causes);
+    for (reason, frames) in &total.excused {
+        println!("{frames:7} differ rightly: {reason}");
+    }
     println!("not compared: {}", unread.len());
     for line in &unread {
         println!("  {line}");

@@ -19,6 +19,7 @@ mod formats;
 mod hostile;
 mod links;
 mod options;
+mod parts;
 mod pdml;
 #[allow(dead_code)]
 mod program;

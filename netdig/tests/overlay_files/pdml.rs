@@ -69,6 +69,17 @@ pub const DECODE_AS: [&str; 5] = [
     "udp.port==5556,ipv6",
 ];
 
+/// What tshark does otherwise than netdig by its own choice. What several packets
+/// say together is put together as tshark does of itself.
+const OTHERWISE: [&str; 3] = [
+    // Of HTTP the head is all that netdig tells.
+    "http.desegment_body:FALSE",
+    // Bytes that were sent again say what they said before.
+    "tcp.no_subdissector_on_error:FALSE",
+    // By shape before by port, as netdig has it: TLS on port 80 is TLS.
+    "tcp.try_heuristic_first:TRUE",
+];
+
 /// The packets of a file as tshark dissects them, the ports told that it has otherwise; `None`
 /// where there is no tshark.
 pub fn dissect(file: &Path) -> Option<Vec<Node>> {
@@ -93,20 +104,7 @@ fn run(file: &Path, more: &[&str]) -> Option<Output> {
         "pdml",
     ];
     arguments.extend(DECODE_AS.iter().flat_map(|rule| ["-d", rule]));
-    // What one packet says, as netdig has it; not what several say together.
-    for off in [
-        "ip.defragment:FALSE",
-        "ipv6.defragment:FALSE",
-        "tcp.desegment_tcp_streams:FALSE",
-        "http.desegment_headers:FALSE",
-        "http.desegment_body:FALSE",
-        // Bytes that were sent again say what they said before.
-        "tcp.no_subdissector_on_error:FALSE",
-        // By shape before by port, as netdig has it: TLS on port 80 is TLS.
-        "tcp.try_heuristic_first:TRUE",
-    ] {
-        arguments.extend(["-o", off]);
-    }
+    arguments.extend(OTHERWISE.iter().flat_map(|option| ["-o", option]));
     // It begins the flow anew in the middle of it, and the numbers with it.
     arguments.extend(["--disable-heuristic", "vnc_tcp"]);
     arguments.extend(more);

@@ -460,7 +460,11 @@ fn names_of_nonsense() -> Vec<Vec<u8>> {
     let right = record("a.example", 1, &[192, 0, 2, 1]);
     let short = record("a.example", 44, &[1]);
     let edns = record_of_class("", 41, 1232, &[]);
-    let answer = dns(7, 0x8180, [&asked, &[short, right], &[], &[edns.clone()]]);
+    let answer = dns(
+        7,
+        0x8180,
+        [&asked, &[short, right], &[], std::slice::from_ref(&edns)],
+    );
     let query = dns(8, 0x0100, [&asked, &[], &[], &[edns]]);
     vec![
         ipv4(B, A, 17, &udp(53, 40000, &answer)),

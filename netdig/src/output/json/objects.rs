@@ -1,4 +1,5 @@
 //! The objects of the JSON format, as docs/json.md has them.
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::carriers;
@@ -89,6 +90,8 @@ pub(super) struct Packet<'a> {
     pub(super) nsh: Option<carriers::Nsh>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pim: Option<carriers::Pim>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reassembled: Option<Reassembled<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stop: Option<Stop>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -359,7 +362,29 @@ pub(super) struct SummaryObject<'a> {
     pub(super) events: u64,
     pub(super) lost: u64,
     pub(super) lost_by: Vec<LostBy<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reassembly: Option<Reassembly>,
     pub(super) findings: Findings,
+}
+
+#[derive(Serialize)]
+pub(super) struct Reassembled<'a> {
+    pub(super) frames: &'a [u64],
+    pub(super) len: usize,
+}
+
+#[derive(Serialize)]
+pub(super) struct Reassembly {
+    pub(super) datagrams: Parts,
+    pub(super) messages: Parts,
+}
+
+#[derive(Serialize)]
+pub(super) struct Parts {
+    pub(super) whole: u64,
+    /// By cause.
+    pub(super) given_up: BTreeMap<&'static str, u64>,
+    pub(super) unfinished: u64,
 }
 
 #[derive(Serialize)]

@@ -4,6 +4,7 @@ use super::text::{push_decimal, push_hex};
 use super::{Line, push_ports};
 use crate::evidence::flow::Relative;
 use decoders::tcp::{MULTIPATH, Tcp, TcpFlags, TcpOption};
+use decoders::{Reason, Stop};
 
 /// Option kinds that are shown by their number alone (IANA's registry).
 const MD5: u8 = 19;
@@ -12,6 +13,7 @@ const EXPERIMENTS: [u8; 2] = [253, 254];
 
 pub(super) fn write(line: Line<'_, '_, '_>, tcp: &Tcp<'_>, relative: Option<&Relative>) {
     let column = line.out.len();
+    let stop = line.packet.stop;
     let out = line.protocol(b"TCP");
     let flags = tcp.flags();
     let numbers = relative.copied().unwrap_or(Relative {
@@ -39,6 +41,14 @@ pub(super) fn write(line: Line<'_, '_, '_>, tcp: &Tcp<'_>, relative: Option<&Rel
             out.splice(column..column, *b"MP");
         }
         push_option(out, option, numbers.ack_base);
+    }
+    if let Some(Stop {
+        layer: "tcp",
+        reason: Reason::Segmented { .. },
+        ..
+    }) = stop
+    {
+        out.extend_from_slice(b" [TCP segment of a reassembled PDU]");
     }
 }
 
