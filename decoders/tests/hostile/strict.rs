@@ -302,7 +302,7 @@ fn what_is_not_known_is_no_error() {
             LinkType::RawIp,
             ipv4(6, &tcp(53, &answer[..answer.len() - 3])),
         ),
-        (LinkType::RawIp, ipv4(47, &[0x40, 0, 8, 0, 0, 0, 0, 0])),
+        (LinkType::RawIp, ipv4(47, &[0, 0, 0x12, 0x34, 1, 2, 3, 4])),
     ];
     for (link, data) in frames {
         let packet = strict(link, &data, data.len()).unwrap();

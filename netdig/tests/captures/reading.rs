@@ -359,7 +359,8 @@ fn link_types_by_number() {
         (228, LinkType::Ipv4),
         (229, LinkType::Ipv6),
         (276, LinkType::LinuxSll2),
-        (127, LinkType::Other(127)),
+        (127, LinkType::Radiotap),
+        (147, LinkType::Other(147)),
         (0xf400_0001, LinkType::Ethernet), // with a frame check sequence
     ];
     for (number, link) in known {

@@ -38,7 +38,7 @@ pub fn all(packets: &[Vec<u8>]) -> Vec<Set> {
         behind("cisco-hdlc", 104, &[0x8f, 0, 8, 0]),
         without_tcp("frame-relay", 107, &[0x18, 0x41, 3, 0xcc]),
         without_tcp("frame-relay-cisco", 107, &[0x18, 0x41, 8, 0]),
-        behind(
+        without_tcp(
             "frame-relay-snap",
             107,
             &[0x18, 0x41, 3, 0, 0x80, 0, 0, 0, 8, 0],

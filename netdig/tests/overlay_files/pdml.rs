@@ -71,13 +71,11 @@ pub const DECODE_AS: [&str; 5] = [
 
 /// What tshark does otherwise than netdig by its own choice. What several packets
 /// say together is put together as tshark does of itself.
-const OTHERWISE: [&str; 3] = [
+const OTHERWISE: [&str; 2] = [
     // Of HTTP the head is all that netdig tells.
     "http.desegment_body:FALSE",
     // Bytes that were sent again say what they said before.
     "tcp.no_subdissector_on_error:FALSE",
-    // By shape before by port, as netdig has it: TLS on port 80 is TLS.
-    "tcp.try_heuristic_first:TRUE",
 ];
 
 /// The packets of a file as tshark dissects them, the ports told that it has otherwise; `None`
