@@ -66,7 +66,7 @@ use datagrams::Datagrams;
 use place::SegmentPlace;
 use std::cell::OnceCell;
 use std::hash::RandomState;
-use streams::{Streams, Verdict};
+use streams::{GoesOn, Streams, Verdict};
 
 /// Longest IPv4 packet, and longest payload of IPv6 that is no jumbogram, bytes.
 const MAX_IP: usize = 65_535;
@@ -268,9 +268,10 @@ impl Reassembly {
     /// [`Packet::put_together`] is set. Where several are completed, one in the
     /// other, the innermost is told.
     ///
-    /// A later part of a message that is not whole yet has no layer above TCP and
-    /// stops with [`Reason::Segmented`]; the first part, and first fragments, stay
-    /// as they are.
+    /// A part of a message that is not whole yet has no layer above TCP and stops
+    /// with [`Reason::Segmented`], of the first part at the message's own layer;
+    /// what is whole before it in the segment, and first fragments, stay as they
+    /// are.
     pub fn complete<'b>(
         &mut self,
         packet: &mut Packet<'b>,
@@ -314,9 +315,19 @@ impl Reassembly {
         let place = self.segment(packet, arrival)?;
         let goes_on = place::goes_on(packet, place.layer);
         match self.streams.add(&place.segment, goes_on, &self.limits) {
-            Verdict::Alone => None,
+            Verdict::Alone => {
+                // What is whole before it stays.
+                if let Some(GoesOn { from: 0, missing }) = goes_on {
+                    let begun = packet
+                        .layers
+                        .get(place.layer + 1)
+                        .map_or("tcp", Layer::name);
+                    leave_open(packet, &place, begun, missing);
+                }
+                None
+            }
             Verdict::Part { missing } => {
-                leave_open(packet, &place, missing);
+                leave_open(packet, &place, "tcp", missing);
                 None
             }
             Verdict::Try => self.try_message(packet, &place, ports, buffers),
@@ -348,7 +359,7 @@ impl Reassembly {
                 Some(Reassembled { frames, len })
             }
             Err(missing) => {
-                leave_open(packet, place, missing);
+                leave_open(packet, place, "tcp", missing);
                 None
             }
         }
@@ -397,11 +408,16 @@ fn resume<'p, 'b>(
 }
 
 /// Leaves a packet no layer above TCP: its data are in the middle of a message.
-fn leave_open(packet: &mut Packet<'_>, place: &SegmentPlace<'_>, missing: usize) {
+fn leave_open(
+    packet: &mut Packet<'_>,
+    place: &SegmentPlace<'_>,
+    layer: &'static str,
+    missing: usize,
+) {
     let had = place.segment.payload.len();
     packet.layers.truncate(place.layer + 1);
     packet.stop = Some(Stop {
-        layer: Layer::name(&packet.layers[place.layer]),
+        layer,
         offset: place.at,
         reason: Reason::Segmented { missing },
         shortage: (missing > 0).then(|| Shortage {

@@ -23,7 +23,6 @@ pub struct Agreement {
 }
 
 const FIRST_FRAGMENT: &str = "a first fragment keeps its ports and what it holds beyond";
-const FIRST_SEGMENT: &str = "the segment that begins a message keeps what it holds of it";
 
 /// A field (`*` at its end: all that begin so) in which the two are known to differ, and why that is right.
 pub struct Known {
@@ -41,7 +40,7 @@ pub fn compare(name: &str, file: &Path, known: &[Known]) -> Option<Agreement> {
     let mut agreement = Agreement::default();
     for (at, (packet, theirs)) in packets.iter().zip(&theirs).enumerate() {
         let mut ours = ours(packet);
-        agreement.excuse_first_part(packet, &mut ours, theirs);
+        agreement.excuse_first_part(&mut ours, theirs);
         agreement.frame(name, at + 1, &ours, theirs, known);
     }
     Some(agreement)
@@ -63,7 +62,7 @@ pub fn compare_what_both_read(name: &str, file: &Path, most: usize) -> Result<Ag
     let mut agreement = Agreement::default();
     for (at, (packet, node)) in ours.iter().zip(&theirs).enumerate() {
         let (mut ours, theirs) = (facts::ours(packet), facts::theirs(node));
-        agreement.excuse_first_part(packet, &mut ours, &theirs);
+        agreement.excuse_first_part(&mut ours, &theirs);
         let before = agreement.different.len();
         agreement.frame(name, at + 1, &ours, &theirs, &[]);
         if let Some(first) = agreement.different.get(before) {
@@ -99,36 +98,25 @@ fn cause(packet: &Value, ours: &Facts, theirs: &Facts, first: &str) -> String {
 }
 
 impl Agreement {
-    /// A first part is decoded as far as it goes, since nobody knows whether the
+    /// A first fragment is decoded as far as it goes, since nobody knows whether the
     /// rest will come; tshark leaves it for the last. What netdig tells beyond is
     /// not compared.
-    fn excuse_first_part(&mut self, packet: &Value, ours: &mut Facts, theirs: &Facts) {
-        let stop = packet.pointer("/stop/reason").and_then(Value::as_str);
+    fn excuse_first_part(&mut self, ours: &mut Facts, theirs: &Facts) {
         let is = |field, value: &str| theirs.get(field).is_some_and(|their| their == value);
-        let is_first = is("ip.frag.more", "true") && is("ip.frag.offset", "0");
-        let (last, reason) = match is_first {
-            true => ("ip", FIRST_FRAGMENT),
-            _ if stop.is_some_and(|stop| stop.starts_with("goes on")) => ("tcp", FIRST_SEGMENT),
-            // The end of a head cannot be told before it is there.
-            _ if packet["http"]["complete"] == false => ("tcp", FIRST_SEGMENT),
-            _ => return,
-        };
+        if !is("ip.frag.more", "true") || !is("ip.frag.offset", "0") {
+            return;
+        }
         let (Some(mine), Some(their)) = (ours.get("layers"), theirs.get("layers")) else {
             return;
         };
+        let ends = ["ipv4", "ipv6.fraghdr"];
         let beyond = mine.strip_prefix(their.as_str());
-        let ends = match last {
-            "tcp" => their.ends_with("tcp") || their == mine,
-            _ => ["ipv4", "ipv6.fraghdr"]
-                .iter()
-                .any(|end| their.ends_with(end)),
-        };
-        let is_beyond =
-            |beyond: &str| beyond.starts_with(':') || (last == "tcp" && beyond.is_empty());
-        if !ends || !beyond.is_some_and(is_beyond) {
+        if !ends.iter().any(|end| their.ends_with(end))
+            || !beyond.is_some_and(|beyond| beyond.starts_with(':'))
+        {
             return;
         }
-        if is_first && !ours.contains_key("ip.frag.more") {
+        if !ours.contains_key("ip.frag.more") {
             // What is in the tunnel stands where the fragment does with tshark.
             ours.retain(|field, _| ["n", "len", "caplen"].contains(field));
             let rest = theirs
@@ -139,7 +127,7 @@ impl Agreement {
         }
         ours.retain(|field, _| theirs.contains_key(field));
         ours.insert("layers", their.clone());
-        *self.excused.entry(reason).or_default() += 1;
+        *self.excused.entry(FIRST_FRAGMENT).or_default() += 1;
     }
 
     fn frame(&mut self, name: &str, n: usize, ours: &Facts, theirs: &Facts, known: &[Known]) {

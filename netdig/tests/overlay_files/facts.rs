@@ -446,8 +446,7 @@ fn carriers(facts: &mut Facts, layers: &[Node]) {
 fn is_continuation(name: &str, layers: &[Node]) -> bool {
     let has = |layer: &Node, field: &str| layer.get(field).is_some();
     let is_message = |layer: &&Node| match name {
-        // Of a record that is not whole nothing is shown at all.
-        "tls" => has(layer, "tls.record") || !has(layer, "tls.ignored_unknown_record"),
+        "tls" => has(layer, "tls.record"),
         "http" => has(layer, "http.request") || has(layer, "http.response"),
         _ => true,
     };

@@ -43,7 +43,6 @@ pub(super) fn write(line: Line<'_, '_, '_>, tcp: &Tcp<'_>, relative: Option<&Rel
         push_option(out, option, numbers.ack_base);
     }
     if let Some(Stop {
-        layer: "tcp",
         reason: Reason::Segmented { .. },
         ..
     }) = stop
