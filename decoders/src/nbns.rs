@@ -100,11 +100,23 @@ impl<'a> Nbns<'a> {
         }
     }
 
-    /// The first address of an answer to a query.
+    /// The address that an answer gives for the name, or that a registration,
+    /// refresh or release is about.
     pub fn address(&self) -> Option<core::net::Ipv4Addr> {
-        // Before it: time to live, length, the name's flags.
-        let data = self.message.get(HEADER_LEN + QUESTION_LEN + 8..)?;
-        let holds = self.word(4) == 0 && self.word(6) > 0 && self.kind() == Some(NB);
+        let (questions, answers, additional) = (self.word(4), self.word(6), self.word(10));
+        let record = match (questions, answers, additional) {
+            (0, 1.., _) => self.message.get(HEADER_LEN..)?,
+            (1, 0, 1..) => self.message.get(HEADER_LEN + QUESTION_LEN..)?,
+            _ => return None,
+        };
+        // A name again, or a pointer to the first; type and class, time to live,
+        // length, the name's flags.
+        let name = match record.first()? {
+            0xc0..=0xff => 2,
+            _ => 2 + ENCODED_LEN,
+        };
+        let data = record.get(name + 12..)?;
+        let holds = self.kind() == Some(NB);
         holds.then_some(core::net::Ipv4Addr::from(*data.first_chunk::<4>()?))
     }
 

@@ -82,3 +82,18 @@ fn other_bytes_on_its_port_and_its_bytes_on_others_are_not_it() {
         assert!(nbns(&packet).is_none(), "{port} {}", message.escape_ascii());
     }
 }
+
+#[test]
+fn a_registration_tells_the_address_it_is_about() {
+    let again = query()[12..46].to_vec();
+    for name in [&b"\xc0\x0c"[..], &again] {
+        let mut message = query();
+        (message[2], message[11]) = (0x29, 1);
+        message.extend_from_slice(name);
+        message.extend([0, 0x20, 0, 1, 0, 0, 0, 60, 0, 6, 0x60, 0, 192, 0, 2, 9]);
+        let frame = datagram(137, &message);
+        let packet = decode(LinkType::RawIp, &frame, frame.len(), &Ports::default());
+        let address = nbns(&packet).expect("the layer").address();
+        assert_eq!(address, Some([192, 0, 2, 9].into()));
+    }
+}
