@@ -136,3 +136,19 @@ fn the_least_recently_seen_goes() {
         assert_eq!(flows.index.len(), 3);
     }
 }
+
+#[test]
+fn a_flood_of_flows_is_bounded() {
+    let mut flows = FlowTable::new();
+    let mut capacity = 0;
+    for flow in 0..3 * MAX_FLOWS as u32 {
+        let mut bytes = segment(true, flow as u16, 100, 0, SYN, None);
+        bytes[13] = (flow >> 16) as u8;
+        observe(&mut flows, &bytes);
+        if flow as usize == MAX_FLOWS {
+            capacity = flows.slots.capacity() + flows.index.capacity();
+        }
+    }
+    assert_eq!((flows.len(), flows.index.len()), (MAX_FLOWS, MAX_FLOWS));
+    assert!(flows.slots.capacity() + flows.index.capacity() <= capacity);
+}
