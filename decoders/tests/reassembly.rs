@@ -353,12 +353,12 @@ fn age_parts_and_number_are_bounded() {
         run.time_ns += age + 1;
         assert_eq!(run.frames(&last), None, "too late");
         assert_eq!(run.given_up(Cause::Age), 1);
-        // A clock that goes back harms nothing.
+        // A time long before is as far away.
         run.time_ns = 0;
-        assert_eq!(
-            run.frames(&form(1, 0, true, 17, &datagram[..8])),
-            Some(vec![5, 4])
-        );
+        let first = form(1, 0, true, 17, &datagram[..8]);
+        assert_eq!(run.frames(&first), None);
+        assert_eq!(run.given_up(Cause::Age), 2);
+        assert_eq!(run.frames(&last), Some(vec![5, 6]));
         for at in 0..5 {
             run.raw(&form(2, 16 * at, true, 17, &datagram[..8]));
         }
@@ -621,4 +621,64 @@ fn ordinary_packets_are_none_of_its_business() {
         );
         assert!(!run.reassembly.concerns(&packet), "{:?}", names(&packet));
     }
+}
+
+const HTTP: (u16, u16) = (40_000, 80);
+const TLS: (u16, u16) = (40_000, 443);
+
+/// Records of application data, `body` bytes each.
+fn tls_records(count: usize, body: usize) -> Vec<u8> {
+    let mut record = vec![23, 3, 3];
+    record.extend((body as u16).to_be_bytes());
+    record.resize(5 + body, 0x55);
+    record.repeat(count)
+}
+
+#[test]
+fn what_stands_behind_a_gap_ends_a_head_without_an_end() {
+    let _alone = alone();
+    let mut run = Run::new(Limits::default());
+    run.raw(&segment(100, 0x18, HTTP, b"GET /lost HTTP/1.1\r\nHost: a"));
+    for at in 0..3 {
+        let request = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n";
+        let shown = run.raw(&segment(900 + at * 29, 0x18, HTTP, request));
+        assert_eq!(shown.layers, ["ipv4", "tcp", "http"], "{at}");
+    }
+    assert_eq!(run.reassembly.waiting(), (0, 0));
+}
+
+/// As segmentation offload makes them: larger than any message.
+#[test]
+fn large_segments_end_messages_and_begin_others() {
+    let _alone = alone();
+    let mut run = Run::new(Limits::default());
+    let bytes = tls_records(40, 16_390);
+    for (at, part) in bytes.chunks(65_000).enumerate() {
+        let shown = run.raw(&segment(at as u32 * 65_000, 0x10, TLS, part));
+        assert_eq!(shown.layers.last(), Some(&"tls"), "{at}");
+    }
+    assert_eq!(run.reassembly.waiting(), (0, 0));
+}
+
+#[test]
+fn a_busy_stream_does_not_age() {
+    let _alone = alone();
+    let limits = Limits::default();
+    let mut run = Run::new(limits);
+    let bytes = tls_records(200, 1400);
+    for (at, part) in bytes.chunks(1000).enumerate() {
+        run.raw(&segment(at as u32 * 1000, 0x10, TLS, part));
+        run.time_ns += limits.stream_age_ns / 10;
+    }
+    assert_eq!(run.lost_messages(Cause::Age), 0);
+    assert!(run.reassembly.messages().whole > 100);
+}
+
+#[test]
+fn data_of_a_syn_begin_behind_it() {
+    let _alone = alone();
+    let mut run = Run::new(Limits::default());
+    run.raw(&segment(100, 0x02, HTTP, b"GET / HTTP/1.1\r\nHo"));
+    let shown = run.raw(&segment(119, 0x18, HTTP, b"st: a\r\n\r\n"));
+    assert_eq!(shown.whole.expect("whole").frames, [1, 2]);
 }

@@ -102,6 +102,15 @@ impl Datagram {
         self.insert(fragment, most_parts)
     }
 
+    /// Whether it has waited too long; a time to come is as wrong.
+    fn is_older(&self, now: u64, limits: &Limits) -> bool {
+        let age = match self.is_v6 {
+            true => limits.ipv6_age_ns,
+            false => limits.ipv4_age_ns,
+        };
+        now.abs_diff(self.begun_ns) > age
+    }
+
     fn insert(&mut self, fragment: &Fragment<'_>, most_parts: usize) -> Result<(), Cause> {
         let (start, end) = (fragment.offset, fragment.offset + fragment.bytes.len());
         let at = self.parts.partition_point(|part| part.start <= start);
@@ -171,6 +180,10 @@ impl Datagrams {
     /// Takes a fragment in; the datagram, where that completes it.
     pub(super) fn add(&mut self, fragment: &Fragment<'_>, limits: &Limits) -> Option<Whole> {
         self.expire(fragment.time_ns, limits);
+        let is_too_old = |begun: &Datagram| begun.is_older(fragment.time_ns, limits);
+        if self.under_way.get(&fragment.key).is_some_and(is_too_old) {
+            self.give_up(&fragment.key.clone(), Cause::Age);
+        }
         let serial = self.serial;
         let datagram = self
             .under_way
@@ -223,11 +236,7 @@ impl Datagrams {
             let Some(oldest) = self.under_way.get(key) else {
                 return;
             };
-            let age = match oldest.is_v6 {
-                true => limits.ipv6_age_ns,
-                false => limits.ipv4_age_ns,
-            };
-            if now.saturating_sub(oldest.begun_ns) <= age {
+            if !oldest.is_older(now, limits) {
                 return;
             }
             self.give_up_oldest(Cause::Age);
@@ -239,7 +248,11 @@ impl Datagrams {
             return;
         };
         let key = key.clone();
-        if let Some(datagram) = self.remove(&key)
+        self.give_up(&key, cause);
+    }
+
+    fn give_up(&mut self, key: &Key, cause: Cause) {
+        if let Some(datagram) = self.remove(key)
             && !datagram.is_refused
         {
             self.totals.give_up(cause);

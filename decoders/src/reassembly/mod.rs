@@ -22,8 +22,9 @@
 //! # Messages
 //! A message of DNS, the head of one of HTTP/1, a record of TLS and the preface
 //! of HTTP/2 are kept from the segment that begins them on, in the order of
-//! sequence numbers. Of bytes that came twice the first are kept. One message is
-//! under way in a direction at most; another that begins beyond a gap ends it.
+//! sequence numbers. Of bytes that came twice those are kept that first came in
+//! order, of those ahead of a gap the first. One message is under way in a
+//! direction at most; another that begins beyond a gap ends it.
 //!
 //! ```
 //! use decoders::reassembly::{Arrival, Buffers, Limits, Reassembly};
@@ -314,7 +315,11 @@ impl Reassembly {
     ) -> Option<Reassembled> {
         let place = self.segment(packet, arrival)?;
         let goes_on = place::goes_on(packet, place.layer);
-        match self.streams.add(&place.segment, goes_on, &self.limits) {
+        let stands = packet.layers.len() > place.layer + 1;
+        match self
+            .streams
+            .add(&place.segment, stands, goes_on, &self.limits)
+        {
             Verdict::Alone => {
                 // What is whole before it stays.
                 if let Some(GoesOn { from: 0, missing }) = goes_on {
@@ -353,7 +358,7 @@ impl Reassembly {
             self.streams.give_up(key, Cause::Shape);
             return None;
         }
-        match self.streams.settle(key, rest) {
+        match self.streams.settle(key, rest, place.segment.time_ns) {
             Ok((frames, len)) => {
                 *packet = whole;
                 Some(Reassembled { frames, len })

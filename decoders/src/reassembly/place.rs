@@ -5,6 +5,7 @@ use super::datagrams::{self, Fragment};
 use super::streams::{self, GoesOn, Segment};
 use super::{Arrival, Reassembly};
 use crate::layer::Layer;
+use crate::named::{Kind, Named};
 use crate::packet::Packet;
 use crate::stop::{Reason, Stop};
 use crate::tcp::{Tcp, TcpFlags};
@@ -117,7 +118,10 @@ impl Reassembly {
                     ports: (tcp.source_port(), tcp.destination_port()),
                     context: self.context(packet, ip, arrival),
                 },
-                sequence: tcp.sequence(),
+                // The data of a SYN begin behind it.
+                sequence: tcp
+                    .sequence()
+                    .wrapping_add(u32::from(flags.has(TcpFlags::SYN))),
                 payload,
                 is_reset,
                 frame: arrival.frame,
@@ -138,7 +142,26 @@ impl Reassembly {
                 Layer::Vxlan(vxlan) => Some(vxlan.vni()),
                 Layer::VxlanGpe(vxlan) => Some(vxlan.vni()),
                 Layer::Geneve(geneve) => Some(geneve.vni()),
-                Layer::Gre(gre) => gre.vni().or(gre.key()),
+                Layer::Gre(gre) => {
+                    // Of PPTP the key's other half is the packet's length.
+                    let call = gre.call_id().map(u32::from);
+                    gre.vni().or(call).or(gre.key())
+                }
+                Layer::L2tp(l2tp) => {
+                    l2tp.tunnel().hash(&mut hasher);
+                    l2tp.session()
+                }
+                Layer::Nsh(nsh) => Some(nsh.path()),
+                Layer::FrameRelay(header) => Some(header.dlci()),
+                Layer::Named(Named {
+                    kind: Kind::PppoeSession,
+                    span,
+                    ..
+                }) => {
+                    let start = span.start as usize;
+                    let session = packet.data.get(start + 2..start + 4);
+                    session.map(|id| u32::from(u16::from_be_bytes([id[0], id[1]])))
+                }
                 Layer::GtpU(gtp) => Some(gtp.teid()),
                 Layer::Mpls(stack) => Some(stack.label()),
                 Layer::Erspan(erspan) => erspan.session().map(u32::from),

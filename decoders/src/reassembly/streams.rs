@@ -72,8 +72,11 @@ struct Stream {
     frames: Vec<(usize, u64)>,
     ahead: Vec<Ahead>,
     ahead_len: usize,
-    /// Length of the message; 0 where it is not known.
+    /// Length of the message; 0 where it is not known: that of a head of HTTP,
+    /// which ends with an empty line.
     needed: usize,
+    /// Bytes in which no empty line ends.
+    searched: usize,
 }
 
 impl Stream {
@@ -118,21 +121,35 @@ impl Stream {
         if start > have && start < limit as i64 {
             self.keep_ahead(segment, start as usize)?;
         } else if end > have {
-            self.extend((have - start) as usize, segment.payload, segment.frame);
-            self.absorb();
-            if self.bytes.len() > MAX_MESSAGE {
+            // What comes with the end of a message may be long: it is no part of it.
+            if have > MAX_MESSAGE as i64 {
                 return Err(Cause::Length);
             }
+            self.extend((have - start) as usize, segment.payload, segment.frame);
+            self.absorb();
             if self.frames.len() > MAX_SEGMENTS {
                 return Err(Cause::Parts);
             }
-            if self.bytes.len() >= self.needed {
+            if self.may_be_whole() {
                 return Ok(Verdict::Try);
             }
         }
         Ok(Verdict::Part {
             missing: self.needed.saturating_sub(self.bytes.len()),
         })
+    }
+
+    /// Whether the message's last byte may be there.
+    fn may_be_whole(&mut self) -> bool {
+        if self.needed > 0 {
+            return self.bytes.len() >= self.needed;
+        }
+        // An empty line may begin in what was searched already.
+        let from = self.searched.saturating_sub(2);
+        self.searched = self.bytes.len();
+        let fresh = &self.bytes[from..];
+        fresh.windows(2).any(|two| two == b"\n\n")
+            || fresh.windows(3).any(|three| three == b"\n\r\n")
     }
 
     fn extend(&mut self, known: usize, bytes: &[u8], frame: u64) {
@@ -171,7 +188,8 @@ impl Stream {
             let Some(at) = self.ahead.iter().position(|kept| kept.start <= have) else {
                 return;
             };
-            let kept = self.ahead.swap_remove(at);
+            // In the order in which they came.
+            let kept = self.ahead.remove(at);
             self.ahead_len -= kept.bytes.len();
             self.extend(have - kept.start, &kept.bytes, kept.frame);
         }
@@ -179,6 +197,7 @@ impl Stream {
 
     /// Takes the first `done` bytes off; the frames that they came in.
     fn finish(&mut self, done: usize, rest: Option<GoesOn>) -> Vec<u64> {
+        self.searched = 0;
         let begins_before = |at: usize| at == 0 || self.frames[at - 1].0 < done;
         let count = (0..self.frames.len()).take_while(|&at| begins_before(at));
         let frames = count.map(|at| self.frames[at].1).collect();
@@ -204,6 +223,11 @@ impl Stream {
     }
 }
 
+/// Whether what began then has waited too long; a time to come is as wrong.
+fn is_older(begun_ns: u64, now: u64, limits: &Limits) -> bool {
+    now.abs_diff(begun_ns) > limits.stream_age_ns
+}
+
 /// The streams that have, or had, a message under way.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
@@ -223,21 +247,26 @@ impl Streams {
         self.waiting
     }
 
-    /// Tells what a segment is, and keeps what is to be kept of it. `goes_on`:
-    /// what is left open where it is decoded by itself.
+    /// Tells what a segment is, and keeps what is to be kept of it. Where it is
+    /// decoded by itself, `stands` says whether there is something in it, and
+    /// `goes_on` what is left open.
     pub(super) fn add(
         &mut self,
         segment: &Segment<'_>,
+        stands: bool,
         goes_on: Option<GoesOn>,
         limits: &Limits,
     ) -> Verdict {
         self.expire(segment.time_ns, limits);
+        let is_too_old = |stream: &Stream| is_older(stream.begun_ns, segment.time_ns, limits);
+        if self.known.get(&segment.key).is_some_and(is_too_old) {
+            self.give_up(&segment.key, Cause::Age);
+        }
+        if segment.is_reset {
+            self.give_up(&segment.key, Cause::Ended);
+        }
         let verdict = match self.known.get(&segment.key) {
-            Some(_) if segment.is_reset => {
-                self.give_up(&segment.key, Cause::Ended);
-                Verdict::Alone
-            }
-            Some(stream) if stream.is_waiting => self.go_on(segment, goes_on),
+            Some(stream) if stream.is_waiting => self.go_on(segment, stands, goes_on),
             Some(stream) => {
                 let back = stream.base.wrapping_sub(segment.sequence);
                 let sent_again = back != 0 && back <= SENT_AGAIN;
@@ -269,16 +298,17 @@ impl Streams {
         Verdict::Alone
     }
 
-    fn go_on(&mut self, segment: &Segment<'_>, goes_on: Option<GoesOn>) -> Verdict {
+    fn go_on(&mut self, segment: &Segment<'_>, stands: bool, goes_on: Option<GoesOn>) -> Verdict {
         let Some(mut stream) = self.take(&segment.key) else {
             return Verdict::Alone;
         };
         let start = i64::from(segment.sequence.wrapping_sub(stream.base) as i32);
         let end = start + segment.payload.len() as i64;
+        // Where a message's end is not known, the beginning of another tells it.
         let is_beyond = start > stream.bytes.len() as i64
             && start >= stream.needed as i64
-            && (stream.needed > 0 || start >= MAX_MESSAGE as i64);
-        if is_beyond && goes_on.is_some() {
+            && (stream.needed > 0 || start >= MAX_MESSAGE as i64 || stands);
+        if is_beyond && (goes_on.is_some() || (stands && stream.needed == 0)) {
             self.totals.give_up(Cause::Gap);
             return self.begin(segment, goes_on);
         }
@@ -309,6 +339,7 @@ impl Streams {
         &mut self,
         key: &Key,
         rest: Option<GoesOn>,
+        time_ns: u64,
     ) -> Result<(Vec<u64>, usize), usize> {
         let Some(mut stream) = self.take(key) else {
             return Err(0);
@@ -322,7 +353,11 @@ impl Streams {
                 let done = rest.map_or(stream.bytes.len(), |rest| rest.from);
                 let done = done.min(stream.bytes.len());
                 self.totals.whole += 1;
-                Ok((stream.finish(done, rest), done))
+                let frames = stream.finish(done, rest);
+                // What is left is another message, and as young as its segment.
+                self.serial += 1;
+                (stream.serial, stream.begun_ns) = (self.serial, time_ns);
+                Ok((frames, done))
             }
         };
         self.put(key.clone(), stream);
@@ -341,7 +376,7 @@ impl Streams {
     fn expire(&mut self, now: u64, limits: &Limits) {
         while let Some((_, key)) = self.order.first_key_value() {
             let begun = self.known.get(key).map_or(now, |stream| stream.begun_ns);
-            if now.saturating_sub(begun) <= limits.stream_age_ns {
+            if !is_older(begun, now, limits) {
                 return;
             }
             self.give_up_oldest(Cause::Age);
