@@ -3,6 +3,7 @@
 
 mod data;
 mod edns;
+mod jumps;
 mod kind;
 mod raw;
 
@@ -17,6 +18,7 @@ use crate::stop::Reason;
 use hickory_proto::op::Query;
 use hickory_proto::rr::{Name, Record as ProtoRecord, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
+use jumps::Jumps;
 
 const HEADER_LEN: usize = 12;
 /// Least bytes of a question and of a record: the root's name and the fixed words.
@@ -128,8 +130,9 @@ impl<'a> Dns<'a> {
         HEADER_LEN
     }
 
-    /// Parses questions and records, as many as there are whole. This
-    /// allocates.
+    /// Parses questions and records, as many as there are whole; ends before one
+    /// with a name of more than 127 pointers, or with whose names there are more
+    /// than the message has bytes. This allocates.
     ///
     /// ```
     /// use decoders::{LinkType, Ports, decode};
@@ -159,9 +162,11 @@ impl<'a> Dns<'a> {
 
     fn parse_into(&self, message: &mut Message) -> Option<()> {
         let mut decoder = BinDecoder::new(self.message);
+        let mut jumps = Jumps::new(self.message);
         let mut is_sound = true;
         decoder.read_slice(HEADER_LEN).ok()?;
         for _ in 0..self.question_count() {
+            jumps.name(decoder.index()).ok()?;
             message
                 .questions
                 .push(question(&Query::read(&mut decoder).ok()?));
@@ -174,6 +179,7 @@ impl<'a> Dns<'a> {
         for (count, section) in sections {
             for _ in 0..count {
                 let start = decoder.index();
+                jumps.record(start).ok()?;
                 let Ok(parsed) = ProtoRecord::read(&mut decoder) else {
                     // Of data that make no sense the record is kept.
                     let (record, end) = raw::record(self.message, start)?;

@@ -15,7 +15,7 @@ use crate::stop::{Reason, Stop};
 /// | `TooShort` `LengthBeyond` `LengthTooSmall` | error: lengths that contradict each other or a header |
 /// | `Version` `Malformed` | error: bytes that contradict the layer |
 /// | `TooDeep` `TooManyLayers` | error: more than is followed |
-/// | `EtherType` `IpProtocol` `LinkType` `Family` `Form` | none: nothing is known of what follows; [`Packet::stop`](crate::Packet::stop) says so |
+/// | `EtherType` `IpProtocol` `PppProtocol` `LinkType` `Family` `Form` | none: nothing is known of what follows; [`Packet::stop`](crate::Packet::stop) says so |
 /// | `Fragment` | none: a later fragment has no header to read |
 /// | `Segmented` | none: the message goes on in the next segment, as TCP's may |
 ///

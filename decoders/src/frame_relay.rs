@@ -33,8 +33,8 @@ pub struct FrameRelay<'a> {
 }
 
 impl FrameRelay<'_> {
-    /// Data link connection identifier: 10, 17 or 23 bits; 0 of an address of
-    /// one byte, which there should not be.
+    /// Data link connection identifier: 10, 16, 17 or 23 bits; 0 of an address
+    /// of one byte, which there should not be.
     pub fn dlci(&self) -> u32 {
         let high = |a: u8, b: u8| u32::from(a >> 2) << 4 | u32::from(b >> 4);
         match *self.header {

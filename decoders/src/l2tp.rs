@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::length::LengthSource;
 use crate::ppp;
 use crate::stop::Reason;
 
@@ -101,14 +102,7 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
     };
     let flags = u16::from_be_bytes([a, b]);
     let data_v2 = flags & (VERSION | CONTROL) == 2;
-    let len = match (flags & VERSION, flags & CONTROL != 0) {
-        (_, true) => CONTROL_LEN,
-        (3, false) => 8,
-        _ => {
-            let present = |flag, len| if flags & flag != 0 { len } else { 0 };
-            6 + present(LENGTH, 2) + present(SEQUENCE, 4) + present(OFFSET, 2)
-        }
-    };
+    let len = header_len(flags);
     let Some(header) = rest.get(..len) else {
         return cursor.too_short("l2tp", len);
     };
@@ -116,6 +110,14 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
         [.., high, low] if data_v2 && flags & OFFSET != 0 => u16::from_be_bytes([*high, *low]),
         _ => 0,
     };
+    if let Some(declared) = declared(header, flags) {
+        if declared < len {
+            let span = cursor.span();
+            cursor.too_small(LengthSource::L2tpLength, declared, len);
+            return cursor.push(Layer::L2tp(L2tp { header, span }), len, Next::Done);
+        }
+        cursor.limit(LengthSource::L2tpLength, declared);
+    }
     let span = cursor.span();
     let data = flags & CONTROL == 0;
     match cursor.push(Layer::L2tp(L2tp { header, span }), len, Next::Udp) {
@@ -126,6 +128,30 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>) -> Next {
             cursor.stop("l2tp", Reason::Form("what an L2TP session carries"))
         }
         _ => Next::Done,
+    }
+}
+
+/// Bytes of a header with these flags.
+fn header_len(flags: u16) -> usize {
+    match (flags & VERSION, flags & CONTROL != 0) {
+        (_, true) => CONTROL_LEN,
+        (3, false) => 8,
+        _ => {
+            let present = |flag, len| if flags & flag != 0 { len } else { 0 };
+            6 + present(LENGTH, 2) + present(SEQUENCE, 4) + present(OFFSET, 2)
+        }
+    }
+}
+
+/// The length of the message with its header, where the header says it: data of
+/// version 3 do not.
+fn declared(header: &[u8], flags: u16) -> Option<usize> {
+    let is_v3_data = flags & (VERSION | CONTROL) == 3;
+    match *header {
+        [_, _, high, low, ..] if flags & LENGTH != 0 && !is_v3_data => {
+            Some(usize::from(u16::from_be_bytes([high, low])))
+        }
+        _ => None,
     }
 }
 

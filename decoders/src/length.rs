@@ -37,6 +37,8 @@ pub enum LengthSource {
     WeaveSleeveFrame,
     /// PPPoE's length (RFC 2516).
     PppoeLength,
+    /// L2TP's length, where its header has one (RFC 2661, RFC 3931).
+    L2tpLength,
     /// Length of the attribute of NFLOG that holds the packet.
     NflogAttribute,
     /// Length of an NSH header, in words (RFC 8300).
@@ -77,6 +79,7 @@ impl LengthSource {
             LengthSource::UdpLength => "udp-length",
             LengthSource::WeaveSleeveFrame => "weave-sleeve-frame",
             LengthSource::PppoeLength => "pppoe-length",
+            LengthSource::L2tpLength => "l2tp-length",
             LengthSource::NflogAttribute => "nflog-attribute",
             LengthSource::NshLength => "nsh-length",
             LengthSource::RadiotapLength => "radiotap-length",
@@ -104,6 +107,7 @@ impl LengthSource {
             LengthSource::UdpLength => "udp",
             LengthSource::WeaveSleeveFrame => "weave-sleeve",
             LengthSource::PppoeLength => "pppoes",
+            LengthSource::L2tpLength => "l2tp",
             LengthSource::NflogAttribute => "nflog",
             LengthSource::NshLength => "nsh",
             LengthSource::RadiotapLength => "radiotap",
@@ -134,6 +138,7 @@ impl fmt::Display for LengthSource {
             LengthSource::UdpLength => "UDP's length",
             LengthSource::WeaveSleeveFrame => "the length of the sleeve's frame",
             LengthSource::PppoeLength => "PPPoE's length",
+            LengthSource::L2tpLength => "L2TP's length",
             LengthSource::NflogAttribute => "the length of NFLOG's packet",
             LengthSource::NshLength => "NSH's length",
             LengthSource::RadiotapLength => "radiotap's length",

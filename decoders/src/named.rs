@@ -2,6 +2,7 @@
 
 use crate::cursor::{Cursor, Next};
 use crate::layer::{Layer, Span};
+use crate::stop::Reason;
 
 /// Which protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,13 +276,19 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, kind: Kind, len: u16) -> Next 
     go_on(cursor, kind, usize::from(len), Next::Done)
 }
 
-/// Goes past the layer.
+/// Goes past the layer. Refuses one whose own bytes are more than its view can
+/// count, as no sound header has.
 pub(crate) fn go_on(cursor: &mut Cursor<'_, '_>, kind: Kind, len: usize, next: Next) -> Next {
-    let span = cursor.span();
+    let Ok(own) = u16::try_from(len) else {
+        return cursor.stop(
+            kind.name(),
+            Reason::Malformed("a header of more than 65535 bytes"),
+        );
+    };
     let view = Named {
         kind,
-        span,
-        len: len as u16,
+        span: cursor.span(),
+        len: own,
     };
     cursor.push(Layer::Named(view), len, next)
 }

@@ -14,6 +14,8 @@ const ENCODED_LEN: usize = 2 * NAME_LEN;
 const QUESTION_LEN: usize = ENCODED_LEN + 2 + 4;
 /// Type of a record that holds addresses.
 const NB: u16 = 0x20;
+/// Least data of such a record: the name's flags and one address.
+const NB_DATA_LEN: u16 = 6;
 
 /// A message of the name service: the captured bytes of it, at least the header.
 #[derive(Debug, Clone, Copy)]
@@ -115,8 +117,11 @@ impl<'a> Nbns<'a> {
             0xc0..=0xff => 2,
             _ => 2 + ENCODED_LEN,
         };
+        let &[a, b, _, _, _, _, _, _, high, low] = record.get(name..)?.first_chunk()?;
         let data = record.get(name + 12..)?;
-        let holds = self.kind() == Some(NB);
+        let holds = self.kind() == Some(NB)
+            && u16::from_be_bytes([a, b]) == NB
+            && u16::from_be_bytes([high, low]) >= NB_DATA_LEN;
         holds.then_some(core::net::Ipv4Addr::from(*data.first_chunk::<4>()?))
     }
 

@@ -100,7 +100,7 @@ fn past(cursor: &mut Cursor<'_, '_>, kind: Kind, len: usize) -> Next {
         };
         return cursor.too_small(from, len, PRISM_MIN);
     }
-    if cursor.rest().len() < len || len > usize::from(u16::MAX) {
+    if cursor.rest().len() < len {
         return cursor.too_short(kind.name(), len);
     }
     match named::go_on(cursor, kind, len, Next::Ip) {

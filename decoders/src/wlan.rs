@@ -5,6 +5,8 @@ use crate::llc;
 use crate::named::{self, Kind};
 use crate::stop::Reason;
 
+/// Of frame control: the protocol's version, of which there is only 0.
+const VERSION: u8 = 0x03;
 const TYPE: u8 = 0x0c;
 const DATA: u8 = 0x08;
 /// Of a data frame's subtype: without data, with quality of service.
@@ -25,6 +27,10 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, padded: bool) -> Next {
     let Some(&[control, flags, ..]) = rest.first_chunk::<MIN_LEN>() else {
         return cursor.too_short("wlan", MIN_LEN);
     };
+    if control & VERSION != 0 {
+        let found = control & VERSION;
+        return cursor.stop("wlan", Reason::Version { found });
+    }
     if control & TYPE != DATA || control & NO_DATA != 0 {
         return named::decode(cursor, Kind::Wlan, MIN_LEN as u16);
     }

@@ -124,12 +124,38 @@ fn frames_of_80211() {
     let data = frame(0x08, 0x41, &[]);
     let stop = off(105, &data).stop.unwrap();
     assert_eq!(stop.reason, Reason::Form("what 802.11 encrypts"));
+    for version in 1..4 {
+        let data = frame(0x08 | version, 1, &[]);
+        let packet = off(105, &data);
+        assert_eq!(packet.layers.len(), 0);
+        let reason = Reason::Version { found: version };
+        assert_eq!(packet.stop.unwrap().reason, reason);
+    }
     // Time and flags, which say that a checksum follows the frame.
     let radiotap = [&[0, 0, 17, 0, 3, 0, 0, 0][..], &[0; 8], &[0x10]].concat();
     let data = [&radiotap, &frame(0x08, 1, &[])[..], &[9; 4]].concat();
     let packet = off(127, &data);
     assert_eq!(names(&packet)[1..], expected);
     assert_eq!(packet.layers[1].span().end as usize, data.len() - 4);
+}
+
+#[test]
+fn headers_that_are_too_long_to_count() {
+    let reason = |link, length: u32, there: usize| {
+        let mut data = [&[0x80, 0x21, 0x10, 1][..], &length.to_be_bytes()].concat();
+        data.resize(there, 0);
+        off(link, &data).stop.map(|stop| stop.reason)
+    };
+    for link in [119, 163] {
+        let found = reason(link, 65536, 70000);
+        assert!(matches!(found, Some(Reason::Malformed(_))), "{found:?}");
+        let found = reason(link, 65536, 65535);
+        let (needed, available) = (65536, 65535);
+        assert_eq!(found, Some(Reason::TooShort { needed, available }));
+        // One that can be counted is passed.
+        let found = reason(link, 65535, 65536 + 9);
+        assert!(!matches!(found, Some(Reason::Malformed(_))), "{found:?}");
+    }
 }
 
 #[test]

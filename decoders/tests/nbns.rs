@@ -95,5 +95,14 @@ fn a_registration_tells_the_address_it_is_about() {
         let packet = decode(LinkType::RawIp, &frame, frame.len(), &Ports::default());
         let address = nbns(&packet).expect("the layer").address();
         assert_eq!(address, Some([192, 0, 2, 9].into()));
+        // A record of another type, or with too few data, holds none.
+        let record = message.len() - 16;
+        for (at, byte) in [(record + 1, 0x21), (record, 1), (record + 9, 5)] {
+            let mut other = message.clone();
+            other[at] = byte;
+            let frame = datagram(137, &other);
+            let packet = decode(LinkType::RawIp, &frame, frame.len(), &Ports::default());
+            assert_eq!(nbns(&packet).expect("the layer").address(), None, "{at}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 mod build;
 
 use build::{ethernet, ipv4, names, raw, udp_between};
-use decoders::{Layer, LinkType, Ports, Reason, decode};
+use decoders::{Layer, LengthSource, LinkType, Ports, Reason, decode};
 
 #[test]
 fn gre_words() {
@@ -233,6 +233,36 @@ fn l2tp_versions() {
             assert_eq!(names(&packet)[3..], ["ppp", "lcp"]);
         }
     }
+}
+
+#[test]
+fn l2tp_lengths() {
+    let frame = |bytes: &str| ipv4(17, &udp_between(1701, 1701, &hex(bytes)));
+    // Two bytes behind what the message says it has.
+    let data = frame("4002 000c 0001 0002 ff03c021 eeee");
+    let packet = raw(&data);
+    assert_eq!(names(&packet)[2..], ["l2tp", "ppp", "lcp"]);
+    assert_eq!(packet.layers[2].span().end as usize, data.len() - 2);
+    // The length ends the message within what it carries, or within its header.
+    let data = frame("4002 0009 0001 0002 ff03c021");
+    let stop = raw(&data).stop.unwrap();
+    let from = stop.shortage.unwrap().length_from;
+    assert_eq!((stop.layer, from), ("ppp", LengthSource::L2tpLength));
+    let data = frame("4002 0007 0001 0002 ff03c021");
+    let packet = raw(&data);
+    assert_eq!(names(&packet)[2..], ["l2tp"]);
+    let stop = packet.stop.unwrap();
+    let reason = Reason::LengthTooSmall {
+        declared: 7,
+        minimum: 8,
+    };
+    assert_eq!((stop.layer, stop.offset, stop.reason), ("l2tp", 28, reason));
+    // Without the bit those bytes are the tunnel's number.
+    let data = frame("0002 0007 0002 ff03c021");
+    assert_eq!(raw(&data).stop, None);
+    // Data of version 3 have no length.
+    let data = frame("0003 0000 00000009 0102");
+    assert_eq!(raw(&data).layers[2].span().end as usize, data.len());
 }
 
 #[test]

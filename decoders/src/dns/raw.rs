@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Record, data, kind, push_label};
+use super::{Record, data, jumps, kind, push_label};
 use hickory_proto::rr::RecordType;
 
 /// Bytes of a name in a message, the labels' lengths included (RFC 1035, 2.3.4).
@@ -31,10 +31,11 @@ pub(super) fn record(message: &[u8], at: usize) -> Option<(Record, usize)> {
 }
 
 /// A name and where it ends at its place; pointers go back, each further than
-/// the one before, so that no name is endless.
+/// the one before and no more than names have labels, so that no name is endless.
 fn name(message: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     let mut name = Vec::new();
     let (mut at, mut end, mut least) = (at, None, at);
+    let mut jumps = 0;
     loop {
         let len = usize::from(*message.get(at)?);
         match len {
@@ -51,7 +52,8 @@ fn name(message: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
             0xc0.. => {
                 let to = (len & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
                 end.get_or_insert(at + 2);
-                if to >= least {
+                jumps += 1;
+                if to >= least || jumps > jumps::MAX {
                     return None;
                 }
                 (at, least) = (to, to);
@@ -94,6 +96,14 @@ mod tests {
             name(&[[63].as_slice(), &[b'a'; 63]].concat().repeat(5), 0),
             None
         );
+        // 0, then pointers at 1, 3, …, each to the one before.
+        let mut chain = alloc::vec![0, 0xc0, 0];
+        for to in 0..jumps::MAX as u8 {
+            chain.extend([0xc0, 1 + 2 * to]);
+        }
+        let last = chain.len() - 2;
+        assert_eq!(name(&chain, last), None);
+        assert_eq!(name(&chain, last - 2), Some((b"<Root>".to_vec(), last)));
         assert_eq!(name(b"\0", 0), Some((b"<Root>".to_vec(), 1)));
     }
 }
