@@ -367,8 +367,13 @@ pub(crate) fn is_unmistakable_tcp(payload: &[u8]) -> bool {
 /// How many bytes data over TCP lack that are too short to be told, if they
 /// begin as a message does: with its length.
 pub(crate) fn missing_of_header(payload: &[u8]) -> Option<usize> {
-    let length = usize::from(u16::from_be_bytes(*payload.first_chunk::<2>()?));
     let needed = 2 + HEADER_LEN;
+    let length = match payload {
+        [] => return None,
+        // Of the length itself only half is there.
+        [_] => HEADER_LEN,
+        [high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])),
+    };
     (length >= HEADER_LEN && payload.len() < needed).then(|| needed - payload.len())
 }
 

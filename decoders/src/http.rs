@@ -268,13 +268,17 @@ pub(crate) fn fits(payload: &[u8]) -> bool {
     }
 }
 
+/// Letters of the shortest method (GET, PUT, ACL).
+const MIN_METHOD: usize = 3;
+
 /// A method of WebDAV or of somebody's own: only a whole line proves it.
 fn has_other_method(payload: &[u8]) -> bool {
     let word = &payload[..payload.len().min(MAX_METHOD + 1)];
     let end = word
         .iter()
         .position(|byte| !matches!(byte, b'A'..=b'Z' | b'-' | b'_'));
-    end.is_some_and(|end| word[end] == b' ')
+    // A shorter one is rather the end of one that began in another segment.
+    end.is_some_and(|end| end >= MIN_METHOD && word[end] == b' ')
 }
 
 /// Whether the line ends in a version; `None` where its end was not captured.

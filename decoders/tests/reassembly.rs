@@ -682,3 +682,32 @@ fn data_of_a_syn_begin_behind_it() {
     let shown = run.raw(&segment(119, 0x18, HTTP, b"st: a\r\n\r\n"));
     assert_eq!(shown.whole.expect("whole").frames, [1, 2]);
 }
+
+#[test]
+fn a_message_may_begin_with_a_single_byte() {
+    let _alone = alone();
+    let bytes = dns_message(1, 40);
+    let ports = (40_000, 53);
+    let mut run = Run::new(Limits::default());
+    run.raw(&segment(100, 0x18, ports, &bytes[..1]));
+    run.raw(&segment(101, 0x18, ports, &bytes[1..2]));
+    let shown = run.raw(&segment(102, 0x18, ports, &bytes[2..]));
+    assert_eq!(shown.layers, ["ipv4", "tcp", "dns"]);
+    assert_eq!(shown.whole.expect("whole").frames, [1, 2, 3]);
+    // One that only asks whether the other end is alive begins nothing.
+    run.raw(&segment(900, 0x10, ports, &[0]));
+    assert_eq!(run.reassembly.waiting(), (0, 0));
+}
+
+#[test]
+fn the_end_of_a_method_is_none() {
+    let _alone = alone();
+    let mut run = Run::new(Limits::default());
+    let shown = run.raw(&segment(
+        100,
+        0x18,
+        HTTP,
+        b"T /x HTTP/1.1\r\nHost: a\r\n\r\n",
+    ));
+    assert_eq!(shown.layers, ["ipv4", "tcp"]);
+}

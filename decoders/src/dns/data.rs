@@ -32,7 +32,8 @@ pub(super) fn record_data(data: &RData) -> Vec<u8> {
         RData::Unknown { code, rdata } => {
             dnssec(*code, &rdata.anything).unwrap_or_else(|| unknown(&rdata.anything))
         }
-        RData::OPT(_) | RData::NULL(_) | RData::Update0(_) => Vec::new(),
+        RData::NULL(null) => unknown(&null.anything),
+        RData::OPT(_) | RData::Update0(_) => Vec::new(),
         other => other.to_string().into_bytes(),
     }
 }

@@ -254,7 +254,12 @@ pub(super) fn goes_on(packet: &Packet<'_>, layer: usize) -> Option<GoesOn> {
 /// Data in which nothing is recognized yet, though they may become something.
 fn too_short(tcp: &Tcp<'_>, payload: &[u8]) -> Option<GoesOn> {
     let from = 0;
-    if http2::may_begin(payload) {
+    // A single byte may ask whether the other end is alive.
+    let is_probe = payload.len() == 1 && !tcp.flags().has(TcpFlags::PSH);
+    if is_probe {
+        return None;
+    }
+    if payload.len() > 1 && http2::may_begin(payload) {
         let missing = http2::missing(payload);
         return Some(GoesOn { from, missing });
     }
@@ -270,7 +275,7 @@ fn too_short(tcp: &Tcp<'_>, payload: &[u8]) -> Option<GoesOn> {
 pub(super) fn leaves_open(packet: &Packet<'_>) -> bool {
     match packet.layers.last() {
         Some(Layer::Tcp(tcp)) => {
-            (2..24).contains(&tcp.payload_len())
+            (1..24).contains(&tcp.payload_len())
                 && goes_on(packet, packet.layers.len() - 1).is_some()
         }
         Some(Layer::Http(http)) => !http.head_is_whole(),

@@ -61,7 +61,11 @@ fn replay(args: &OverlayArgs, path: &Path) -> anyhow::Result<()> {
         output(args)?,
         args.count,
     );
-    let read = read_all(&mut reader, &mut engine, &stop);
+    let snap = match args.snaplen {
+        0 => usize::MAX,
+        snap => snap as usize,
+    };
+    let read = read_all(&mut reader, &mut engine, &stop, snap);
     let ended = engine.finish(unix_now());
     read?;
     Ok(ended?)
@@ -77,7 +81,13 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     identity(one).is_some_and(|identity_of_one| identity(other) == Some(identity_of_one))
 }
 
-fn read_all(reader: &mut CaptureReader, engine: &mut Engine, stop: &Stop) -> anyhow::Result<()> {
+/// At most `snap` bytes of each frame.
+fn read_all(
+    reader: &mut CaptureReader,
+    engine: &mut Engine,
+    stop: &Stop,
+    snap: usize,
+) -> anyhow::Result<()> {
     let mut last_ts = 0;
     while !engine.is_done() && !stop.is_due() {
         // Nobody waits for a line while the reader waits for a pipe.
@@ -85,7 +95,10 @@ fn read_all(reader: &mut CaptureReader, engine: &mut Engine, stop: &Stop) -> any
             engine.flush()?;
         }
         match reader.next_in_context() {
-            Ok(Some(seen)) => {
+            Ok(Some(mut seen)) => {
+                if let Observation::Frame(frame) = &mut seen.observation {
+                    frame.data = &frame.data[..frame.data.len().min(snap)];
+                }
                 if let Observation::Frame(frame) = &seen.observation {
                     last_ts = frame.ts_ns.max(last_ts);
                 }

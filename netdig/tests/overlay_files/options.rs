@@ -95,6 +95,26 @@ fn reading_and_writing_at_once_converts() {
     }
 }
 
+/// `-s` cuts what is read, and what is written of it.
+#[test]
+fn a_snap_length_cuts_files_too() {
+    let scratch = Scratch::new("snap-length");
+    let (file, _) = raw(&scratch);
+    let (file, cut) = (file.to_str().unwrap(), scratch.path("cut.pcapng"));
+    let arguments = ["-r", file, "-s", "24", "-w", cut.to_str().unwrap()];
+    assert_eq!(overlay(&arguments).code, Some(0));
+    let whole = packets(file.as_ref());
+    let cut = packets(&cut);
+    assert_eq!(cut.len(), whole.len());
+    for (cut, whole) in cut.iter().zip(&whole) {
+        assert_eq!(cut["len"], whole["len"]);
+        assert_eq!(
+            cut["caplen"].as_u64(),
+            whole["caplen"].as_u64().map(|len| len.min(24))
+        );
+    }
+}
+
 fn same(read: &[serde_json::Value], expected: &[serde_json::Value]) {
     assert_eq!(read.len(), expected.len());
     for (one, other) in read.iter().zip(expected) {
