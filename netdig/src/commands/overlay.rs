@@ -36,9 +36,20 @@ pub fn overlay(args: &OverlayArgs) -> anyhow::Result<()> {
     };
     match result {
         // Whoever read standard output has seen enough.
-        Err(error) if matches!(error.downcast_ref(), Some(OutputError::ClosedPipe)) => Ok(()),
+        Err(error) if is_closed_pipe(&error) => Ok(()),
         other => other,
     }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(OutputError::ClosedPipe))
+}
+
+/// Whether the capture went to a pipe that nobody reads any more: then there is
+/// nothing to complete, and no summary is wanted.
+fn nobody_reads(args: &OverlayArgs, ran: &anyhow::Result<()>) -> bool {
+    let to_stdout = args.write.as_deref() == Some(Path::new("-"));
+    to_stdout && ran.as_ref().is_err_and(is_closed_pipe)
 }
 
 /// Packets of a capture file.
@@ -66,6 +77,9 @@ fn replay(args: &OverlayArgs, path: &Path) -> anyhow::Result<()> {
         snap => snap as usize,
     };
     let read = read_all(&mut reader, &mut engine, &stop, snap);
+    if nobody_reads(args, &read) {
+        return read;
+    }
     let ended = engine.finish(unix_now());
     read?;
     Ok(ended?)

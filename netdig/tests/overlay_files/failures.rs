@@ -270,6 +270,28 @@ fn a_silent_pipe_does_not_keep_it() {
     }
 }
 
+/// `netdig overlay -r F -w - | head -c 100`: without a word, not even the summary.
+#[test]
+fn a_capture_that_nobody_reads_ends_silently() {
+    let scratch = Scratch::new("closed");
+    let mut large = set("raw");
+    // More than a pipe holds, so that it is noticed while packets go.
+    large.frames = large.frames.iter().cycle().take(20_000).cloned().collect();
+    let file = scratch.file("in.pcap", &capture(&large, usize::MAX));
+    let mut child = command(&["-r", file.to_str().unwrap(), "-w", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut some = [0; 100];
+    let mut output = child.stdout.take().unwrap();
+    std::io::Read::read_exact(&mut output, &mut some).unwrap();
+    drop(output);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+    assert_eq!(ended.status.code(), Some(0));
+}
+
 #[test]
 fn letters_of_other_tools_get_a_hint() {
     for (argument, words) in [

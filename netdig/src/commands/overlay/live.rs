@@ -70,6 +70,9 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
     }
     privileges::drop_unneeded().context("cannot give up capabilities")?;
     let ran = watched.run(&mut engine, &stop);
+    if super::nobody_reads(args, &ran) {
+        return ran;
+    }
     let ended = watched.end(&mut engine);
     ran?;
     ended
