@@ -255,8 +255,7 @@ pub(super) fn goes_on(packet: &Packet<'_>, layer: usize) -> Option<GoesOn> {
 fn too_short(tcp: &Tcp<'_>, payload: &[u8]) -> Option<GoesOn> {
     let from = 0;
     // A single byte may ask whether the other end is alive.
-    let is_probe = payload.len() == 1 && !tcp.flags().has(TcpFlags::PSH);
-    if is_probe {
+    if payload.len() == 1 && !tcp.flags().has(TcpFlags::PSH) {
         return None;
     }
     if payload.len() > 1 && http2::may_begin(payload) {

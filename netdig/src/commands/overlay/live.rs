@@ -45,11 +45,10 @@ struct Watched {
 /// What could not be watched or written.
 pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
     let netns = args.netns.as_deref().map(Namespace::open).transpose()?;
-    let tracker = Tracker::from_proc().context("cannot read /proc")?;
+    let mut tracker = Tracker::from_proc().context("cannot read /proc")?;
     let mut selection = selection(args);
     selection.netns = netns.as_ref().map(|netns| netns.inode);
-    let links = choose(args, &tracker, &mut selection);
-    let names = links;
+    let names = choose(args, &tracker, &mut selection);
     let links = open_links(args, &names, netns.as_ref())?;
     let wants_probe = args.iface.is_empty() || links.len() < args.iface.len();
     let output = output(args)?;
@@ -59,7 +58,6 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
         false => None,
     };
     let mut watched = Watched { probe, links };
-    let mut tracker = tracker;
     if !args.quiet && std::io::stderr().is_terminal() {
         eprintln!("netdig: {}", opening::sentence(args, &mut tracker, &names));
     }
