@@ -20,7 +20,7 @@ use hickory_proto::rr::{Name, Record as ProtoRecord, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use jumps::Jumps;
 
-const HEADER_LEN: usize = 12;
+pub(crate) const HEADER_LEN: usize = 12;
 /// Least bytes of a question and of a record: the root's name and the fixed words.
 const MIN_QUESTION: usize = 5;
 const MIN_RECORD: usize = 11;
@@ -293,6 +293,12 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, length: usize) -> Next {
     }
     let span = cursor.span();
     cursor.push(Layer::Dns(Dns { message, span }), HEADER_LEN, Next::Done)
+}
+
+/// Whether the capture ends in a message's header.
+#[inline]
+pub(crate) fn is_cut(cursor: &Cursor<'_, '_>) -> bool {
+    cursor.rest().len() < HEADER_LEN && cursor.wire_len() >= HEADER_LEN
 }
 
 /// Whether the bytes can be nothing but a whole message: one question of class

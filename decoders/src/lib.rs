@@ -9,6 +9,7 @@ extern crate std;
 mod arista;
 mod cisco_hdlc;
 mod cursor;
+mod cut_header;
 mod encap;
 mod error;
 mod identity;
@@ -78,6 +79,7 @@ pub mod vxlan_gpe;
 pub mod weave_sleeve;
 pub mod wireguard;
 
+pub use cut_header::CutHeader;
 pub use encap::{Encap, Ports};
 pub use error::Error;
 pub use identity::{Identity, identity};

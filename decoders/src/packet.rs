@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 use core::net::IpAddr;
 
 use crate::arp::Arp;
+use crate::cut_header::CutHeader;
 use crate::dhcp::{Dhcp, Dhcpv6};
 use crate::dns::Dns;
 use crate::erspan::Erspan;
@@ -330,6 +331,12 @@ impl<'a> Packet<'a> {
                 outer: self.endpoints_before(at),
             })
         })
+    }
+
+    /// What is there of the header at which decoding stopped, where it ends too
+    /// early: ports of a TCP header that the capture cut, and the like.
+    pub fn cut_header(&self) -> Option<CutHeader<'a>> {
+        CutHeader::of(self)
     }
 
     /// The innermost TCP layer. Like the others below, `None` where that layer

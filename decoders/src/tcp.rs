@@ -8,17 +8,19 @@ use etherparse::TcpHeaderSlice;
 use etherparse::err::tcp::{HeaderError, HeaderSliceError};
 
 const MIN_LEN: usize = 20;
+/// Up to the window: with these a segment has its place in a flow.
+const NUMBERS_LEN: usize = 16;
 
 /// Kind of the option that asks for a fast open or brings its cookie.
 pub const FAST_OPEN: u8 = 34;
 /// Kind of multipath TCP's option.
 pub const MULTIPATH: u8 = 30;
 
-/// A TCP header with its options. Where the capture was cut within the options,
-/// it has those that are there.
+/// A TCP header with its options. Where the capture was cut behind the window, it
+/// has what is there.
 #[derive(Debug, Clone)]
 pub struct Tcp<'a> {
-    /// The fixed part, and options as far as they were captured.
+    /// `NUMBERS_LEN` bytes at least, and as many more as were captured.
     header: &'a [u8],
     pub span: Span,
 }
@@ -172,18 +174,20 @@ impl<'a> Tcp<'a> {
         self.word(14)
     }
 
-    pub fn checksum(&self) -> u16 {
-        self.word(16)
+    /// `None` where the capture was cut before it.
+    pub fn checksum(&self) -> Option<u16> {
+        (self.header.len() >= MIN_LEN).then(|| self.word(16))
     }
 
-    pub fn urgent_pointer(&self) -> u16 {
-        self.word(18)
+    /// `None` where the capture was cut before it.
+    pub fn urgent_pointer(&self) -> Option<u16> {
+        (self.header.len() >= MIN_LEN).then(|| self.word(18))
     }
 
     /// The options up to the end-of-list, as far as their lengths make sense.
     #[inline]
     pub fn options(&self) -> impl Iterator<Item = TcpOption<'a>> + use<'a> {
-        let mut rest = &self.header[MIN_LEN..];
+        let mut rest = self.header.get(MIN_LEN..).unwrap_or(&[]);
         core::iter::from_fn(move || {
             let (option, after) = split_option(rest)?;
             rest = after;
@@ -200,7 +204,8 @@ impl<'a> Tcp<'a> {
         })
     }
 
-    /// Bytes, options included, also those that were not captured.
+    /// Bytes, options included, also those that were not captured. Less than 20 or
+    /// more than the segment has is what the header says and cannot be.
     #[inline]
     pub fn header_len(&self) -> usize {
         usize::from(self.header[12] >> 4) * 4
@@ -209,12 +214,13 @@ impl<'a> Tcp<'a> {
     /// Bytes of the segment's data on the wire.
     #[inline]
     pub fn payload_len(&self) -> usize {
-        (self.span.end - self.span.start) as usize - self.header_len()
+        let len = (self.span.end - self.span.start) as usize;
+        len.saturating_sub(self.header_len())
     }
 
-    /// Whether the capture was cut within the options.
+    /// Whether there is less of the header than it has.
     #[inline]
-    pub fn options_are_cut(&self) -> bool {
+    pub fn is_cut(&self) -> bool {
         self.header.len() < self.header_len()
     }
 
@@ -308,23 +314,26 @@ pub(crate) fn application(
     Next::Done
 }
 
+/// The header is not whole, or its length is wrong: what is there still tells most.
 #[cold]
 fn refuse(cursor: &mut Cursor<'_, '_>, error: &HeaderSliceError) -> Next {
-    match error {
-        HeaderSliceError::Len(error) => {
-            let rest = cursor.rest();
-            if rest.len() >= MIN_LEN && error.required_len <= cursor.wire_len() {
-                // Cut by the capture within the options: the rest still tells
-                // most, and that it was cut is noted when decoding ends.
-                let span = cursor.span();
-                let view = Tcp { header: rest, span };
-                return cursor.push(Layer::Tcp(view), error.required_len, Next::Done);
-            }
-            cursor.too_short("tcp", error.required_len)
-        }
+    let rest = cursor.rest();
+    let span = cursor.span();
+    let needed = match error {
+        HeaderSliceError::Len(error) => error.required_len,
         HeaderSliceError::Content(HeaderError::DataOffsetTooSmall { data_offset }) => {
             let declared = usize::from(*data_offset) * 4;
-            cursor.too_small(LengthSource::TcpDataOffset, declared, MIN_LEN)
+            cursor.too_small(LengthSource::TcpDataOffset, declared, MIN_LEN);
+            MIN_LEN
         }
+    };
+    let is_cut = rest.len() < cursor.wire_len();
+    if rest.len() < NUMBERS_LEN || needed > cursor.wire_len() && is_cut {
+        return cursor.too_short("tcp", needed);
     }
+    if needed > cursor.wire_len() {
+        cursor.too_short("tcp", needed);
+    }
+    // That the capture was cut is noted when decoding ends.
+    cursor.push(Layer::Tcp(Tcp { header: rest, span }), needed, Next::Done)
 }

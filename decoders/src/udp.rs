@@ -104,6 +104,9 @@ pub(crate) fn decode(cursor: &mut Cursor<'_, '_>, ports: &Ports) -> Next {
     if is_nbns {
         return nbns::decode(cursor);
     }
+    if has_port && dns::is_cut(cursor) {
+        return cursor.too_short("dns", dns::HEADER_LEN);
+    }
     if has_port || dns::is_unmistakable(payload, cursor.first_fragment) {
         let next = dns::decode(cursor, promised);
         if cursor.rest().len() < payload.len() {

@@ -81,7 +81,7 @@ fn syn_on_both_sides() {
         );
         assert_eq!(
             (tcp.checksum(), tcp.urgent_pointer(), tcp.payload_len()),
-            (0x6356, 0, 0)
+            (Some(0x6356), Some(0), 0)
         );
         let options: Vec<_> = tcp.options().collect();
         assert_eq!(

@@ -8,6 +8,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
+/// The shortest header of TCP, bytes.
+const TCP_LEN: usize = 20;
+
 /// Flows kept; the least recently seen one goes when one more comes.
 pub const MAX_FLOWS: usize = 65_536;
 
@@ -108,7 +111,8 @@ impl FlowTable {
     /// A packet may be shown twice, as from both sides of a tunnel: the answer
     /// is the same.
     pub fn observe(&mut self, packet: &Packet<'_>) -> Option<Relative> {
-        let tcp = packet.tcp()?;
+        // Where the header's length cannot be, its numbers are doubtful too.
+        let tcp = packet.tcp().filter(|tcp| tcp.header_len() >= TCP_LEN)?;
         let (key, direction) = key_of(&packet.innermost_ip()?, tcp);
         let slot = self.find_or_add(key);
         Some(advance(&mut self.slots[slot].directions, direction, tcp))
@@ -236,7 +240,7 @@ fn advance(directions: &mut [Direction; 2], forward: usize, tcp: &Tcp<'_>) -> Re
     }
     let ack_base = directions[reverse].base.unwrap_or(0);
     // Options that were not captured tell nothing of scaling, nor that there is none.
-    if syn && (tcp.window_scale().is_some() || !tcp.options_are_cut()) {
+    if syn && (tcp.window_scale().is_some() || !tcp.is_cut()) {
         learn_scale(directions, forward, ack, tcp.window_scale());
     }
     let window = u32::from(tcp.window());

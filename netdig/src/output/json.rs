@@ -25,7 +25,10 @@ use super::{
     text::{errno_name, tun_name},
 };
 use crate::{
-    evidence::packet::{Fate, PacketView},
+    evidence::{
+        flow::Relative,
+        packet::{Fate, PacketView},
+    },
     observation::{Loss, UnixNanos},
     tracker::Process as TrackedProcess,
 };
@@ -83,17 +86,13 @@ impl JsonWriter {
                 interface: tun_name(frame),
             }),
             encap: encapsulations(view),
-            layers: view.packet.layer_names().collect(),
+            layers: layers(view.packet),
             len: frame.orig_len,
             caplen: frame.data.len(),
             ip: ip(view.packet),
             outer: outer(view),
             tcp: tcp(view),
-            udp: view.packet.udp().map(|udp| Udp {
-                sport: udp.source_port(),
-                dport: udp.destination_port(),
-                len: udp.length(),
-            }),
+            udp: udp(view.packet),
             icmp: icmp(view.packet),
             dns: dns(view.packet),
             vxlan: tunnels.vxlan,
@@ -398,31 +397,67 @@ fn declared_len(ip: &decoders::Ip<'_>) -> usize {
     }
 }
 
+/// Those that were decoded, and the one whose header is cut where something is
+/// told of it.
+fn layers(packet: &decoders::Packet<'_>) -> Vec<&'static str> {
+    let cut = packet.cut_header().filter(|header| match header.layer {
+        "tcp" | "udp" => header.ports().is_some(),
+        "icmp" | "icmpv6" => header.icmp_code().is_some(),
+        _ => false,
+    });
+    let names = packet.layer_names();
+    names.chain(cut.map(|header| header.layer)).collect()
+}
+
+fn udp(packet: &decoders::Packet<'_>) -> Option<Udp> {
+    if let Some(udp) = packet.udp() {
+        return Some(Udp {
+            sport: udp.source_port(),
+            dport: udp.destination_port(),
+            len: Some(udp.length()),
+        });
+    }
+    let header = packet.cut_header().filter(|header| header.layer == "udp")?;
+    let (sport, dport) = header.ports()?;
+    let len = header.udp_length();
+    Some(Udp { sport, dport, len })
+}
+
+/// What is there of a TCP header that is cut before its window.
+fn cut_tcp(packet: &decoders::Packet<'_>) -> Option<Tcp> {
+    let header = packet.cut_header().filter(|header| header.layer == "tcp")?;
+    let (sport, dport) = header.ports()?;
+    Some(Tcp {
+        sport,
+        dport,
+        seq_raw: header.sequence(),
+        ack_raw: header.acknowledgement(),
+        ..Tcp::default()
+    })
+}
+
 fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
-    let tcp = view.packet.tcp()?;
+    let Some(tcp) = view.packet.tcp() else {
+        return cut_tcp(view.packet);
+    };
+    let numbers = view.tcp.unwrap_or(Relative {
+        seq: tcp.sequence(),
+        ack: tcp.acknowledgement(),
+        window: u32::from(tcp.window()),
+        ack_base: 0,
+    });
     let mut object = Tcp {
         sport: tcp.source_port(),
         dport: tcp.destination_port(),
-        flags: tcp.flags().names().collect(),
-        seq: view.tcp.map_or(tcp.sequence(), |relative| relative.seq),
-        ack: view
-            .tcp
-            .map_or(tcp.acknowledgement(), |relative| relative.ack),
-        win: view
-            .tcp
-            .map_or(u32::from(tcp.window()), |relative| relative.window),
-        seq_raw: tcp.sequence(),
-        ack_raw: tcp.acknowledgement(),
-        win_raw: tcp.window(),
+        flags: Some(tcp.flags().names().collect()),
+        seq: Some(numbers.seq),
+        ack: Some(numbers.ack),
+        win: Some(numbers.window),
+        seq_raw: Some(tcp.sequence()),
+        ack_raw: Some(tcp.acknowledgement()),
+        win_raw: Some(tcp.window()),
         len: (!view.packet.is_fragment()).then(|| tcp.payload_len()),
-        mss: None,
-        wscale: None,
-        tsval: None,
-        tsecr: None,
-        sack_perm: false,
-        fast_open: false,
-        mptcp: Vec::new(),
-        sack: Vec::new(),
+        ..Tcp::default()
     };
     for option in tcp.options() {
         match option {
@@ -430,8 +465,7 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
             TcpOption::WindowScale(shift) => object.wscale = Some(shift),
             TcpOption::SackPermitted => object.sack_perm = true,
             TcpOption::Sack(blocks) => {
-                let base = view.tcp.map_or(0, |relative| relative.ack_base);
-                object.sack.extend(edges(blocks, base));
+                object.sack.extend(edges(blocks, numbers.ack_base));
             }
             TcpOption::Timestamps(value, echo) => {
                 object.tsval = Some(value);
@@ -471,15 +505,25 @@ fn icmp(packet: &decoders::Packet<'_>) -> Option<Icmp> {
             quoted: icmp.quoted().map(quoted),
         });
     }
-    let icmp = packet.icmpv6()?;
-    let echo = icmp.echo();
+    if let Some(icmp) = packet.icmpv6() {
+        let echo = icmp.echo();
+        return Some(Icmp {
+            kind: icmp.kind(),
+            code: icmp.code(),
+            id: echo.map(|echo| echo.id),
+            seq: echo.map(|echo| echo.sequence),
+            mtu: icmp.mtu(),
+            quoted: icmp.quoted().map(quoted),
+        });
+    }
+    let header = packet.cut_header()?;
     Some(Icmp {
-        kind: icmp.kind(),
-        code: icmp.code(),
-        id: echo.map(|echo| echo.id),
-        seq: echo.map(|echo| echo.sequence),
-        mtu: icmp.mtu(),
-        quoted: icmp.quoted().map(quoted),
+        kind: header.icmp_type()?,
+        code: header.icmp_code()?,
+        id: None,
+        seq: None,
+        mtu: None,
+        quoted: None,
     })
 }
 

@@ -1,7 +1,8 @@
 //! netdig's packets against tshark's, field by field.
 
-use super::facts::{self, Facts, ours, theirs};
-use super::pdml::{dissect, dissect_some};
+use super::cut;
+use super::facts::{self, Facts};
+use super::pdml::{Node, dissect, dissect_some, dissect_some_by_shape};
 use super::program::{packets, packets_if_read};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +23,11 @@ pub struct Agreement {
     pub excused: BTreeMap<&'static str, usize>,
 }
 
+const SENT_AGAIN: &str = "what a segment says that was sent again is told again";
+const BY_SHAPE: &str =
+    "TLS on another's port is known by its shape: asked for shapes first, tshark agrees";
+const DECRYPTED: &str = "tshark decrypts with keys that it is given";
+const BOGUS: &str = "all numbers of a TCP header are told though its length is too small";
 const FIRST_FRAGMENT: &str = "a first fragment keeps its ports and what it holds beyond";
 
 /// A field (`*` at its end: all that begin so) in which the two are known to differ, and why that is right.
@@ -35,13 +41,12 @@ pub struct Known {
 /// Compares; `None` where there is no tshark.
 pub fn compare(name: &str, file: &Path, known: &[Known]) -> Option<Agreement> {
     let packets = packets(file);
-    let theirs: Vec<Facts> = dissect(file)?.iter().map(theirs).collect();
-    assert_eq!(packets.len(), theirs.len(), "frames of {name}");
+    let nodes = dissect(file)?;
+    assert_eq!(packets.len(), nodes.len(), "frames of {name}");
     let mut agreement = Agreement::default();
-    for (at, (packet, theirs)) in packets.iter().zip(&theirs).enumerate() {
-        let mut ours = ours(packet);
-        agreement.excuse_first_part(&mut ours, theirs);
-        agreement.frame(name, at + 1, &ours, theirs, known);
+    for (at, (packet, node)) in packets.iter().zip(&nodes).enumerate() {
+        let (ours, theirs) = agreement.both(packet, node);
+        agreement.frame(name, at + 1, &ours, &theirs, known);
     }
     Some(agreement)
 }
@@ -60,9 +65,20 @@ pub fn compare_what_both_read(name: &str, file: &Path, most: usize) -> Result<Ag
         return Err(format!("netdig has {ours} frames, tshark {theirs}"));
     }
     let mut agreement = Agreement::default();
+    let mut by_shape = None;
     for (at, (packet, node)) in ours.iter().zip(&theirs).enumerate() {
-        let (mut ours, theirs) = (facts::ours(packet), facts::theirs(node));
-        agreement.excuse_first_part(&mut ours, &theirs);
+        let (mut ours, mut theirs) = agreement.both(packet, node);
+        agreement.excuse_sent_again(&mut ours, &theirs, node);
+        agreement.excuse_decrypted(&ours, &mut theirs);
+        if layers(&ours).ends_with("tls") && ours["layers"] != theirs["layers"] {
+            let again = || dissect_some_by_shape(file, most).unwrap_or_default();
+            let node = by_shape.get_or_insert_with(again).get(at);
+            let told = node.map(|node| agreement.both(packet, node).1);
+            if let Some(told) = told.filter(|told| layers(told) == layers(&ours)) {
+                theirs = told;
+                *agreement.excused.entry(BY_SHAPE).or_default() += 1;
+            }
+        }
         let before = agreement.different.len();
         agreement.frame(name, at + 1, &ours, &theirs, &[]);
         if let Some(first) = agreement.different.get(before) {
@@ -74,12 +90,28 @@ pub fn compare_what_both_read(name: &str, file: &Path, most: usize) -> Result<Ag
     Ok(agreement)
 }
 
+fn layers(facts: &Facts) -> &str {
+    facts.get("layers").map_or("", String::as_str)
+}
+
+/// The layer at which netdig stops is tshark's last: it names a layer before it has
+/// read of it.
+fn end_alike(packet: &Value, ours: &mut Facts, theirs: &Facts) {
+    let stop = packet.pointer("/stop/layer").and_then(Value::as_str);
+    let last = layers(theirs).rsplit(':').next();
+    let before = last.and_then(|last| layers(theirs).strip_suffix(last));
+    let alike = match (stop, last) {
+        (Some("ip"), Some("ipv4" | "ipv6")) => true,
+        (stop, last) => stop.is_some() && stop == last,
+    };
+    if alike && before.is_some_and(|before| before.trim_end_matches(':') == layers(ours)) {
+        ours.insert("layers", layers(theirs).to_owned());
+    }
+}
+
 /// Where the chains of layers part, or the first field that differs.
 fn cause(packet: &Value, ours: &Facts, theirs: &Facts, first: &str) -> String {
-    let chain = |facts: &Facts| -> Vec<String> {
-        let layers = facts.get("layers").map_or("", String::as_str);
-        layers.split(':').map(str::to_owned).collect()
-    };
+    let chain = |facts| -> Vec<String> { layers(facts).split(':').map(str::to_owned).collect() };
     let (ours, theirs) = (chain(ours), chain(theirs));
     let alike = ours.iter().zip(&theirs).take_while(|(a, b)| a == b).count();
     if alike == ours.len() && alike == theirs.len() {
@@ -98,6 +130,24 @@ fn cause(packet: &Value, ours: &Facts, theirs: &Facts, first: &str) -> String {
 }
 
 impl Agreement {
+    /// What the two say, less that in which netdig is known to be right to differ.
+    fn both(&mut self, packet: &Value, node: &Node) -> (Facts, Facts) {
+        let cut = cut::header(packet);
+        let (mut ours, mut theirs) = (facts::ours(packet), facts::theirs(node, cut));
+        self.excuse_first_part(&mut ours, &theirs);
+        end_alike(packet, &mut ours, &theirs);
+        let length_from = packet.pointer("/stop/length_from");
+        if length_from.is_some_and(|from| from == "tcp-data-offset") {
+            ours.retain(|field, _| !field.starts_with("tcp.") || theirs.contains_key(field));
+            *self.excused.entry(BOGUS).or_default() += 1;
+        }
+        let mut excuse = |reason| *self.excused.entry(reason).or_default() += 1;
+        if cut::is_cut(packet) {
+            cut::excuse(packet, &mut ours, &mut theirs, &mut excuse);
+        }
+        (ours, theirs)
+    }
+
     /// A first fragment is decoded as far as it goes, since nobody knows whether the
     /// rest will come; tshark leaves it for the last. What netdig tells beyond is
     /// not compared.
@@ -128,6 +178,34 @@ impl Agreement {
         ours.retain(|field, _| theirs.contains_key(field));
         ours.insert("layers", their.clone());
         *self.excused.entry(FIRST_FRAGMENT).or_default() += 1;
+    }
+
+    /// tshark leaves out what it has shown of a segment's first sending.
+    fn excuse_sent_again(&mut self, ours: &mut Facts, theirs: &Facts, node: &Node) {
+        let again = ["", "fast_", "spurious_"];
+        let again = again.map(|kind| format!("tcp.analysis.{kind}retransmission"));
+        let beyond = layers(ours).strip_prefix(layers(theirs));
+        if beyond.is_some_and(|beyond| beyond.starts_with(':'))
+            && again.iter().any(|field| node.get(field).is_some())
+        {
+            ours.retain(|field, _| theirs.contains_key(field));
+            ours.insert("layers", layers(theirs).to_owned());
+            *self.excused.entry(SENT_AGAIN).or_default() += 1;
+        }
+    }
+
+    /// Keys may stand in the file, or be in what is said.
+    fn excuse_decrypted(&mut self, ours: &Facts, theirs: &mut Facts) {
+        let told = layers(ours);
+        let within = layers(theirs).strip_prefix(told);
+        let secret = ["tls", "wireguard", "wlan", "esp"];
+        if secret.iter().any(|name| told.ends_with(name))
+            && within.is_some_and(|within| within.starts_with(':'))
+        {
+            theirs.retain(|field, _| ours.contains_key(field));
+            theirs.extend(ours.iter().map(|(field, value)| (*field, value.clone())));
+            *self.excused.entry(DECRYPTED).or_default() += 1;
+        }
     }
 
     fn frame(&mut self, name: &str, n: usize, ours: &Facts, theirs: &Facts, known: &[Known]) {

@@ -3,6 +3,7 @@
 
 mod names;
 
+use super::cut;
 use super::pdml::Node;
 use names::{dns, nbns, our_record};
 use serde_json::Value;
@@ -240,9 +241,9 @@ pub fn ours(packet: &Value) -> Facts {
         "vxlan-gpe",
         "eth-in-ip",
     ];
-    let layers = strings(&packet["layers"]);
-    let layers = layers.filter(|name| !markers.contains(name));
-    let mut layers: Vec<_> = layers.collect();
+    let mut layers: Vec<_> = strings(&packet["layers"]).collect();
+    layers.extend(cut::header(packet));
+    layers.retain(|name| !markers.contains(name));
     // tshark names the messages of one segment once.
     layers.dedup_by(|a, b| (*a, *b) == ("dns", "dns"));
     facts.insert("layers", layers.join(":"));
@@ -328,8 +329,9 @@ fn our_label(entry: &Value) -> String {
     format!("{label} {tc} {bottom} {ttl};")
 }
 
-/// From tshark's dissection of one packet.
-pub fn theirs(packet: &Node) -> Facts {
+/// From tshark's dissection of one packet. Of the header that the capture cut and
+/// netdig tells nothing of, `cut`, only the name is taken.
+pub fn theirs(packet: &Node, cut: Option<&str>) -> Facts {
     // It decrypts the beginning of QUIC: what is in there is not compared.
     let is_quic = |node: &Node| node.name == "quic";
     let clear = packet.children.iter().position(is_quic);
@@ -359,7 +361,8 @@ pub fn theirs(packet: &Node) -> Facts {
         }
         let sll2 = packet
             .iter()
-            .any(|node| node.name == "sll" && node.get("sll.ifindex").is_some());
+            .any(|node| node.name == "sll" && node.get("sll.ifindex").is_some())
+            || cut == Some("sll2");
         let name = match name {
             "sll" if sll2 => "sll2",
             "dns" | "mdns" | "llmnr" => "dns",
@@ -385,37 +388,33 @@ pub fn theirs(packet: &Node) -> Facts {
     }
     // Those that come in several segments it names one by one.
     layers.dedup_by(|a, b| *a == "dns" && *b == "dns");
-    let read = header_was_read(packet, layers.last().copied().unwrap_or_default());
-    let layers_read = &layers[..layers.len() - usize::from(!read)];
-    facts.insert("layers", layers_read.join(":"));
-    let unread = |node: &Node| !read && ADDRESSED.iter().any(|known| node.name == known.1);
-    let last = packet.iter().rposition(unread);
-    let shown = &packet[..last.unwrap_or(packet.len())];
-    tunnels(&mut facts, shown);
+    facts.insert("layers", layers.join(":"));
+    let shown = without_the_cut(packet, cut);
+    tunnels(&mut facts, shown, &layers);
     rarer_tunnels(&mut facts, shown);
     carriers(&mut facts, shown);
     innermost(&mut facts, shown);
     facts
 }
 
-/// Layers by netdig's name and by tshark's, with a field that tshark shows of each
-/// whose header it could read.
-const ADDRESSED: [(&str, &str, &str); 5] = [
-    ("eth", "eth", "eth.dst"),
-    ("ipv4", "ip", "ip.src"),
-    ("ipv6", "ipv6", "ipv6.src"),
-    ("tcp", "tcp", "tcp.srcport"),
-    ("udp", "udp", "udp.srcport"),
-];
-
-/// tshark names the last layer also where nothing but the name is known of it,
-/// its header being cut or of another version; netdig names it in `stop`.
-fn header_was_read(layers: &[Node], last: &str) -> bool {
-    let Some((_, name, field)) = ADDRESSED.iter().find(|known| known.0 == last) else {
-        return true;
+/// What stands before the header that is cut, if that has any field.
+fn without_the_cut<'a>(layers: &'a [Node], cut: Option<&str>) -> &'a [Node] {
+    let shown = |node: &Node| !node.name.starts_with("_ws.");
+    let Some(last) = layers.iter().rposition(shown) else {
+        return layers;
     };
-    let node = layers.iter().rev().find(|node| node.name == *name);
-    node.is_some_and(|node| node.own(field).is_some())
+    let node = &layers[last];
+    let is_cut = |ours: &str| match node.name.as_str() {
+        // One that encloses it may have been whole.
+        "ip" | "ipv6" if node.own(&format!("{}.dst", node.name)).is_some() => false,
+        "dns" | "mdns" | "llmnr" => ours == "dns",
+        "vxlan" => matches!(ours, "vxlan" | "vxlan-gpe"),
+        name => LAYERS.contains(&(name, ours)),
+    };
+    match cut {
+        Some(cut) if is_cut(cut) => &layers[..last],
+        _ => layers,
+    }
 }
 
 fn carriers(facts: &mut Facts, layers: &[Node]) {
@@ -471,7 +470,8 @@ pub fn same_time(ours: &str, theirs: &str) -> bool {
     kept(theirs.0 * SECOND + theirs.1) || kept(theirs.0 * SECOND - theirs.1)
 }
 
-fn tunnels(facts: &mut Facts, layers: &[Node]) {
+fn tunnels(facts: &mut Facts, layers: &[Node], names: &[&str]) {
+    let is_ip_name = |name: &&str| matches!(*name, "ipv4" | "ipv6");
     let is_ip = |node: &&Node| matches!(node.name.as_str(), "ip" | "ipv6");
     let mut vnis = Vec::new();
     for layer in layers {
@@ -507,8 +507,15 @@ fn tunnels(facts: &mut Facts, layers: &[Node]) {
             node.name.as_str(),
             "gre" | "erspan" | "vxlan" | "geneve" | "etherip"
         ) || node.name == "l2tp" && is_data
+            || node.name == "mpls"
+                && names
+                    .iter()
+                    .take_while(|name| **name != "mpls")
+                    .any(|name| is_ip_name(name))
+            || node.name == "gtp" && node.get("gtp.message").and_then(number) == Some(255)
     });
-    let tunnelled = layers.iter().filter(is_ip).count() > 1 || encapsulating.count() > 0;
+    let ips = names.iter().filter(|name| is_ip_name(name));
+    let tunnelled = ips.count() > 1 || encapsulating.count() > 0;
     if let Some(outermost) = layers.iter().find(is_ip).filter(|_| tunnelled) {
         let field = |end: &str| outermost.get(&format!("{}.{end}", outermost.name));
         put(facts, "outer.src", field("src").map(str::to_owned));

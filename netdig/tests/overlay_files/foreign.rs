@@ -3,7 +3,6 @@
 
 use super::against_tshark::capture;
 use super::agreement::{Agreement, compare};
-use super::craft::Pcap;
 use super::program::{Scratch, objects, overlay, packets, tool};
 use super::sets;
 use std::path::Path;
@@ -151,35 +150,6 @@ fn frames_damaged_at_random() {
         println!("  {line}");
     }
     let enough = total.fields_alike * 100 >= total.fields * 90;
-    assert!(enough, "{}:\n{}", total.share(), total.different.join("\n"));
-}
-
-/// Frames cut by a snap length, each by another one.
-#[test]
-fn frames_cut_by_a_snap_length() {
-    let scratch = Scratch::new("cut");
-    let mut total = Agreement::default();
-    // tshark takes its time to start: half of them will do.
-    for set in sets::all().into_iter().step_by(2) {
-        let mut pcap = Pcap::new(false, 0xa1b2_3c4d, 262_144, set.link);
-        for (at, frame) in set.frames.iter().enumerate() {
-            // The headers of a tunnel and of what it carries take about 100 bytes.
-            let snap = frame.len().min(40 + at * 37 % 90);
-            pcap.record(1, at as u32, frame.len() as u32, &frame[..snap]);
-        }
-        let file = scratch.file(&format!("{}.pcap", set.name), &pcap.0.out);
-        match compare(set.name, &file, &[]) {
-            Some(agreement) => total.add(agreement),
-            None => return,
-        }
-    }
-    println!("on cut frames they agree on {}", total.share());
-    for line in &total.different {
-        println!("  {line}");
-    }
-    // tshark shows the fields of a header up to the cut, netdig whole headers: the
-    // more headers a set has, the more is cut within one.
-    let enough = total.fields_alike * 100 >= total.fields * 94;
     assert!(enough, "{}:\n{}", total.share(), total.different.join("\n"));
 }
 

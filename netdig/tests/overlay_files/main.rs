@@ -9,6 +9,7 @@ mod checksums;
 #[allow(dead_code)]
 #[path = "../captures/craft.rs"]
 mod craft;
+mod cut;
 mod cuts;
 mod facts;
 mod failures;
@@ -26,4 +27,5 @@ mod program;
 #[path = "../tshark_lines/protocols.rs"]
 mod protocols;
 mod sets;
+mod snapped;
 mod streams;

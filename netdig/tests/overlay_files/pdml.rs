@@ -93,6 +93,19 @@ pub fn dissect_some(file: &Path, most: usize) -> Option<Vec<Node>> {
     Some(parse(&String::from_utf8_lossy(&output.stdout)))
 }
 
+/// The same, where a protocol's shape counts more than the port, as with netdig.
+pub fn dissect_some_by_shape(file: &Path, most: usize) -> Option<Vec<Node>> {
+    const SHAPE: [&str; 4] = [
+        "-o",
+        "tcp.try_heuristic_first:TRUE",
+        // What RDP begins with has too little shape.
+        "--disable-protocol",
+        "tpkt",
+    ];
+    let output = run(file, &[&["-c", &most.to_string()][..], &SHAPE].concat())?;
+    Some(parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
 fn run(file: &Path, more: &[&str]) -> Option<Output> {
     let mut arguments = vec![
         "-n",

@@ -192,17 +192,25 @@ pub(super) struct Fragment {
     pub(super) more: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct Tcp {
     pub(super) sport: u16,
     pub(super) dport: u16,
-    pub(super) flags: Vec<&'static str>,
-    pub(super) seq: u32,
-    pub(super) ack: u32,
-    pub(super) win: u32,
-    pub(super) seq_raw: u32,
-    pub(super) ack_raw: u32,
-    pub(super) win_raw: u16,
+    // Of a header that is cut, only what is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) flags: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seq: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ack: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) win: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seq_raw: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ack_raw: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) win_raw: Option<u16>,
     /// Not known of a first fragment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) len: Option<usize>,
@@ -231,7 +239,9 @@ pub(super) struct Tcp {
 pub(super) struct Udp {
     pub(super) sport: u16,
     pub(super) dport: u16,
-    pub(super) len: u16,
+    /// Not known of a header that is cut before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) len: Option<u16>,
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@ use super::{CUT, Line, MALFORMED, push_ports};
 use decoders::arp::Arp;
 use decoders::ip::protocol_name;
 use decoders::named::{Kind, Named};
-use decoders::{Ip, Layer, Reason, Stop};
+use decoders::{CutHeader, Ip, Layer, Reason, Stop};
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -86,7 +86,11 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
         }
         return;
     };
-    let rest = packet.data.get(stop.offset..).unwrap_or(&[]);
+    if let Some(header) = packet.cut_header()
+        && let Some(ports) = header.ports()
+    {
+        return write_ports_alone(line, stop, header, ports);
+    }
     match (stop.reason, stop.layer) {
         (Reason::IpProtocol(number), _) => write_protocol(line, number, ip.version(), version),
         (Reason::EtherType(number), _) if is_gre(packet.layers.last()) => {
@@ -94,19 +98,6 @@ pub(super) fn write_bare_ip(line: Line<'_, '_, '_>, ip: &Ip<'_>) {
             out.extend_from_slice(b"Encapsulated 0x");
             push_hex(out, u64::from(number), 4);
             out.extend_from_slice(b" (unknown)");
-        }
-        (Reason::Cut { .. } | Reason::TooShort { .. }, "tcp" | "udp") if rest.len() >= 4 => {
-            write_ports_alone(line, stop, rest);
-        }
-        (Reason::LengthTooSmall { declared, minimum }, "tcp") if rest.len() >= 4 => {
-            let out = line.protocol(b"TCP");
-            let word = |at: usize| u16::from_be_bytes([rest[at], rest[at + 1]]);
-            push_ports(out, word(0), word(2));
-            // Writing to memory does not fail.
-            drop(write!(
-                out,
-                ", bogus TCP header length ({declared}, must be at least {minimum})"
-            ));
         }
         _ => {
             let column: &[u8] = match packet.layers.last() {
@@ -184,13 +175,23 @@ fn is_gre(layer: Option<&Layer<'_>>) -> bool {
 }
 
 /// A transport header that is not whole, but has its ports.
-fn write_ports_alone(line: Line<'_, '_, '_>, stop: Stop, rest: &[u8]) {
-    let out = line.protocol(if stop.layer == "tcp" { b"TCP" } else { b"UDP" });
-    let word = |at: usize| u16::from_be_bytes([rest[at], rest[at + 1]]);
-    push_ports(out, word(0), word(2));
-    if stop.layer == "udp" && rest.len() >= 6 {
+fn write_ports_alone(
+    line: Line<'_, '_, '_>,
+    stop: Stop,
+    header: CutHeader<'_>,
+    (source, destination): (u16, u16),
+) {
+    let column: &[u8] = match header.layer {
+        "tcp" => b"TCP",
+        "sctp" => b"SCTP",
+        "udplite" => b"UDP-Lite",
+        _ => b"UDP",
+    };
+    let out = line.protocol(column);
+    push_ports(out, source, destination);
+    if let Some(length) = header.udp_length() {
         out.extend_from_slice(b" Len=");
-        push_decimal(out, u64::from(word(4)).saturating_sub(8));
+        push_decimal(out, u64::from(length).saturating_sub(8));
     }
     push_stop(out, stop);
 }

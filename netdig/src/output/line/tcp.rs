@@ -1,7 +1,7 @@
 //! TCP's part of the line.
 
 use super::text::{push_decimal, push_hex};
-use super::{Line, push_ports};
+use super::{Line, MALFORMED, push_ports};
 use crate::evidence::flow::Relative;
 use decoders::tcp::{MULTIPATH, Tcp, TcpFlags, TcpOption};
 use decoders::{Reason, Stop};
@@ -23,14 +23,28 @@ pub(super) fn write(line: Line<'_, '_, '_>, tcp: &Tcp<'_>, relative: Option<&Rel
         ack_base: 0,
     });
     push_ports(out, tcp.source_port(), tcp.destination_port());
+    if let Some(Stop {
+        layer: "tcp",
+        reason: Reason::LengthTooSmall { declared, minimum },
+        ..
+    }) = stop
+    {
+        out.extend_from_slice(b", bogus TCP header length (");
+        push_decimal(out, declared as u64);
+        out.extend_from_slice(b", must be at least ");
+        push_decimal(out, minimum as u64);
+        return out.push(b')');
+    }
     push_flags(out, flags);
     push_field(out, b" Seq=", numbers.seq);
     if flags.has(TcpFlags::ACK) {
         push_field(out, b" Ack=", numbers.ack);
     }
     push_field(out, b" Win=", numbers.window);
-    if flags.has(TcpFlags::URG) {
-        push_field(out, b" Urg=", u32::from(tcp.urgent_pointer()));
+    if flags.has(TcpFlags::URG)
+        && let Some(pointer) = tcp.urgent_pointer()
+    {
+        push_field(out, b" Urg=", u32::from(pointer));
     }
     push_field(out, b" Len=", tcp.payload_len() as u32);
     for option in tcp.options() {
@@ -42,12 +56,17 @@ pub(super) fn write(line: Line<'_, '_, '_>, tcp: &Tcp<'_>, relative: Option<&Rel
         }
         push_option(out, option, numbers.ack_base);
     }
-    if let Some(Stop {
-        reason: Reason::Segmented { .. },
-        ..
-    }) = stop
-    {
-        out.extend_from_slice(b" [TCP segment of a reassembled PDU]");
+    match stop {
+        Some(Stop {
+            reason: Reason::Segmented { .. },
+            ..
+        }) => out.extend_from_slice(b" [TCP segment of a reassembled PDU]"),
+        Some(Stop {
+            layer: "tcp",
+            reason: Reason::TooShort { .. },
+            ..
+        }) => out.extend_from_slice(MALFORMED),
+        _ => {}
     }
 }
 

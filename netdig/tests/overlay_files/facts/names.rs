@@ -6,7 +6,13 @@ use serde_json::Value;
 pub(super) fn our_record(record: &Value) -> String {
     let text = |key: &str| record.get(key).map(plainly).unwrap_or_default();
     let data = match text("type").as_str() {
-        "A" | "AAAA" | "CNAME" | "NS" | "PTR" | "MX" | "SRV" | "SOA" | "TXT" => text("data"),
+        "A" | "AAAA" | "CNAME" | "NS" | "PTR" | "MX" | "SRV" | "SOA" => text("data"),
+        // tshark shows it up to its first NUL.
+        "TXT" => text("data")
+            .split('\0')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         _ => String::new(),
     };
     let text = format!("{} {} {data};", text("name"), text("type"));
