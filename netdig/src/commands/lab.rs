@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::cli::lab::{LabCommand, LabFormat};
-use crate::lab::{self, Lab, Purpose, Status, scenario, tunnel};
+use crate::lab::scenario::{self, Scenario};
+use crate::lab::{self, Lab, Purpose, Status, tunnel};
 use crate::output::clock::Clock;
 
 /// Runs the command. `true` stands for exit code 0, `false` for 1: a run whose
@@ -17,7 +18,7 @@ use crate::output::clock::Clock;
 pub fn lab(command: LabCommand) -> Result<bool> {
     match command {
         LabCommand::List { format } => list(format),
-        LabCommand::Up { scenario, name } => up(&scenario, name.as_deref()),
+        LabCommand::Up { scenario, name } => up(&scenario, name),
         LabCommand::Status { format } => status(format),
         LabCommand::Exec {
             host,
@@ -26,10 +27,9 @@ pub fn lab(command: LabCommand) -> Result<bool> {
         } => exec(&host, name.as_deref(), &command),
         LabCommand::Run { scenario, name } => {
             lab::watch_signals()?;
-            lab::run(
-                name.as_deref().unwrap_or(&scenario),
-                scenario::load(&scenario)?,
-            )
+            let scenario = one(&scenario)?;
+            let name = lab_name(name, &scenario);
+            lab::run(&name, scenario)
         }
         LabCommand::Down { name, all } => down(name.as_deref(), all),
         LabCommand::Tunnel(options) => tunnel::run(&options).map(|()| true),
@@ -39,47 +39,69 @@ pub fn lab(command: LabCommand) -> Result<bool> {
 fn list(format: LabFormat) -> Result<bool> {
     let mut out = io::stdout().lock();
     for name in scenario::names() {
-        let scenario = scenario::load(name)?;
-        let expects = |pending| {
-            let chosen = scenario
-                .expectations
-                .iter()
-                .filter(move |wanted| wanted.pending == pending);
-            chosen
-                .map(|wanted| wanted.what.as_str())
-                .collect::<Vec<_>>()
-        };
-        print(
-            &mut out,
-            match format {
-                LabFormat::Text => format!("{name:<28}{}", scenario.title),
-                LabFormat::Json => object(
-                    "scenario",
-                    json!({
-                        "name": name, "title": scenario.title, "expects": expects(false), "pending": expects(true),
-                    }),
-                ),
-            },
-        )?;
+        for scenario in scenario::find(name)? {
+            let name = &scenario.name;
+            let expects = |pending| {
+                let chosen = scenario
+                    .expectations
+                    .iter()
+                    .filter(move |wanted| wanted.pending == pending);
+                chosen
+                    .map(|wanted| wanted.what.as_str())
+                    .collect::<Vec<_>>()
+            };
+            print(
+                &mut out,
+                match format {
+                    LabFormat::Text => format!("{name:<28}{}", scenario.title),
+                    LabFormat::Json => object(
+                        "scenario",
+                        json!({
+                            "name": name, "title": scenario.title, "expects": expects(false), "pending": expects(true),
+                        }),
+                    ),
+                },
+            )?;
+        }
     }
     Ok(true)
 }
 
-fn up(scenario: &str, name: Option<&str>) -> Result<bool> {
+/// The scenario that is meant, where only one can be.
+fn one(argument: &str) -> Result<Scenario> {
+    let mut scenarios = scenario::find(argument)?;
+    if scenarios.len() > 1 {
+        let names: Vec<_> = scenarios.iter().map(|one| one.name.as_str()).collect();
+        bail!(
+            "`{argument}` has variants; name one of them: {}",
+            names.join(", ")
+        );
+    }
+    scenarios.pop().context("there is no scenario")
+}
+
+/// The lab's name: what was asked for, or the scenario's.
+fn lab_name(name: Option<String>, scenario: &Scenario) -> String {
+    name.unwrap_or_else(|| scenario.name.replace('/', "-"))
+}
+
+fn up(scenario: &str, name: Option<String>) -> Result<bool> {
     lab::watch_signals()?;
-    let name = name.unwrap_or(scenario);
-    let lab = Lab::build(name, scenario::load(scenario)?, Purpose::Up)?;
+    let scenario = one(scenario)?;
+    let name = lab_name(name, &scenario);
+    let lab = Lab::build(&name, scenario, Purpose::Up)?;
     let scenario = lab.scenario();
-    let host = &scenario.watch.host;
     let mut text = format!(
         "{}\n\n{}\nThe lab {name} stands. What to type next:\n",
         scenario.title, scenario.story
     );
-    text += &format!(
-        "  netdig overlay {} --netns {}\n",
-        scenario.watch.arguments.join(" "),
-        lab.namespace(host)
-    );
+    if let Some(watch) = &scenario.watch {
+        text += &format!(
+            "  netdig overlay {} --netns {}\n",
+            watch.arguments.join(" "),
+            lab.namespace(&watch.host)
+        );
+    }
     for step in &scenario.traffic {
         text += &format!(
             "  netdig lab exec {} --name {name} -- {}\n",

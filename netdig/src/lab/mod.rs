@@ -59,9 +59,14 @@ impl Lab {
         let servers = scenario.servers.iter().map(|server| match server {
             Server::Http { .. } => "nginx",
             Server::Dns { .. } => "dnsmasq",
+            Server::Haproxy { .. } => "haproxy",
+            Server::Raw { .. } => "ip",
         });
         server::require(std::iter::once("ip").chain(servers))?;
         let journal = claim(name, &scenario.name, purpose)?;
+        let text = journal.path(standing::SCENARIO);
+        std::fs::write(&text, &scenario.text)
+            .with_context(|| format!("cannot write {}", text.display()))?;
         let lab = Lab {
             scenario,
             journal,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::expect::{self, Outcome as Judged, Verdict};
 use super::netns::Place;
 use super::process::{self, ProcessId};
-use super::scenario::{Outcome, Scenario, Traffic};
+use super::scenario::{Outcome, Scenario, Step, Watch};
 use super::{Lab, Purpose, interrupt, server};
 
 /// How long netdig may take to attach, and to end when asked to.
@@ -91,7 +91,7 @@ fn report(verdict: &Verdict) {
 }
 
 /// Runs one traffic step and checks how it came out.
-fn drive(lab: &Lab, step: &Traffic) -> Result<()> {
+fn drive(lab: &Lab, step: &Step) -> Result<()> {
     let shown = step.shell();
     eprintln!("{} $ {shown}", step.on);
     let (program, arguments) = step.run.split_first().context("nothing to run")?;
@@ -159,6 +159,11 @@ const fn noun(outcome: Outcome) -> &'static str {
     }
 }
 
+fn watch(lab: &Lab) -> Result<&Watch> {
+    let watch = lab.scenario().watch.as_ref();
+    watch.context("the scenario has no [watch]")
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Text,
@@ -192,7 +197,7 @@ impl Watcher {
             lab.path(&format!("overlay-{name}.err")),
         );
         let ready = lab.path(&format!("overlay-{name}.ready"));
-        let watch = &lab.scenario().watch;
+        let watch = watch(lab)?;
         let mut command =
             Command::new(std::env::current_exe().context("cannot find netdig's own executable")?);
         command.arg("overlay").args(&watch.arguments);

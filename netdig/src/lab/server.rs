@@ -69,6 +69,7 @@ pub fn prepare(server: &Server, folder: &Path) -> Result<Prepared> {
             });
             Ok(dnsmasq(*listen, records, folder))
         }
+        Server::Haproxy { .. } | Server::Raw { .. } => bail!("not there yet"),
     }
 }
 

@@ -12,6 +12,9 @@ use super::process::{self, ProcessId};
 use super::scenario::{self, Scenario};
 use super::topology;
 
+/// The file in a lab's folder that holds its scenario.
+pub const SCENARIO: &str = "scenario.toml";
+
 /// How long processes may take to end after SIGTERM, and after SIGKILL.
 const POLITE: Duration = Duration::from_secs(2);
 const FORCED: Duration = Duration::from_secs(10);
@@ -146,6 +149,17 @@ impl Standing {
         }
     }
 
+    /// The scenario that it was built from.
+    pub fn scenario(&self) -> Result<Scenario> {
+        let (name, ..) = self
+            .first()
+            .with_context(|| format!("the journal of the lab {} is empty", self.name()))?;
+        let path = self.journal.path(SCENARIO);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        scenario::read(name, &text)
+    }
+
     /// Turns the calling process into `command`, inside the host or container
     /// `place`; returns only when that fails. The process belongs to the lab
     /// from then on, and ends with it.
@@ -157,12 +171,7 @@ impl Standing {
                 self.name()
             );
         }
-        let scenario = self
-            .first()
-            .map(|(scenario, ..)| scenario::load(scenario))
-            .transpose()?;
-        let scenario =
-            scenario.with_context(|| format!("the journal of the lab {} is empty", self.name()))?;
+        let scenario = self.scenario()?;
         let inside = place(&self.journal, &scenario, place_name)?.prepare()?;
         process::record_own(&self.journal, &format!("exec-{place_name}"))?;
         inside

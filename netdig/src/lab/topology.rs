@@ -157,7 +157,8 @@ pub fn tunnel_command(
     subnet: Ipv4Net,
     ready: &Path,
 ) -> Result<Command> {
-    let port = scenario.overlay.port;
+    let overlay = scenario.overlay.as_ref().context("there is no overlay")?;
+    let port = overlay.port();
     let public = |host: &Host| {
         host.addresses
             .first()
@@ -169,7 +170,7 @@ pub fn tunnel_command(
     command.arg("--address").arg(format!(
         "{}/{}",
         subnet.network().address,
-        scenario.overlay.network.0.prefix
+        overlay.network.0.prefix
     ));
     command
         .arg("--listen")
