@@ -1,0 +1,3 @@
+//! The lab's renderer: acts as confd does.
+
+pub mod template;
