@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::lab::raw::RawOptions;
+use crate::lab::render::RenderOptions;
 use crate::lab::tunnel::TunnelOptions;
 
 #[derive(Debug, Args)]
@@ -62,6 +64,12 @@ pub enum LabCommand {
     /// The tunnel daemon of a lab's host
     #[command(hide = true)]
     Tunnel(TunnelOptions),
+    /// The renderer of a lab's host
+    #[command(hide = true)]
+    Render(Box<RenderOptions>),
+    /// The TCP server of a lab that says what it is told to
+    #[command(hide = true)]
+    Raw(RawOptions),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

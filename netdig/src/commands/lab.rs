@@ -33,6 +33,8 @@ pub fn lab(command: LabCommand) -> Result<bool> {
         }
         LabCommand::Down { name, all } => down(name.as_deref(), all),
         LabCommand::Tunnel(options) => tunnel::run(&options).map(|()| true),
+        LabCommand::Render(options) => lab::render::run(&options).map(|()| true),
+        LabCommand::Raw(options) => lab::raw::run(&options).map(|()| true),
     }
 }
 

@@ -7,6 +7,7 @@ mod ip;
 mod journal;
 mod netns;
 mod process;
+pub mod raw;
 mod registry;
 pub mod render;
 mod run;
