@@ -7,6 +7,7 @@ mod ip;
 mod journal;
 mod netns;
 mod process;
+mod registry;
 mod run;
 pub mod scenario;
 mod server;
