@@ -1,12 +1,15 @@
 //! Network laboratories: the hosts, tunnels and servers of a scenario in
 //! network namespaces, built in a moment and removed without a trace.
 
+mod etcd;
 mod expect;
+pub mod flannel;
 mod interrupt;
 mod ip;
 mod journal;
 mod netns;
 mod process;
+pub mod programs;
 mod registry;
 mod run;
 pub mod scenario;
@@ -26,7 +29,7 @@ pub use journal::Purpose;
 use journal::{Entry, Journal};
 use netns::Place;
 pub use run::run;
-use scenario::{Net, Scenario, Server};
+use scenario::{Scenario, Server};
 pub use standing::{PlaceStatus, Status, all, by_place, find, sweep, tear_down};
 
 /// How long a part may take until it works.
@@ -63,7 +66,8 @@ impl Lab {
             Server::Haproxy { .. } => "haproxy",
             Server::Raw { .. } => "ip",
         });
-        server::require(std::iter::once("ip").chain(servers))?;
+        let etcd = scenario.etcd.iter().map(|_| "etcd");
+        server::require(std::iter::once("ip").chain(servers).chain(etcd))?;
         let journal = claim(name, &scenario.name, purpose)?;
         let text = journal.path(standing::SCENARIO);
         std::fs::write(&text, &scenario.text)
@@ -78,6 +82,7 @@ impl Lab {
                 name: namespace.to_owned(),
             })
         })?;
+        lab.start_etcd()?;
         lab.start_tunnels()?;
         lab.start_servers()?;
         lab.journal.add(&Entry::Ready)?;
@@ -104,23 +109,6 @@ impl Lab {
 
     fn path(&self, file: &str) -> PathBuf {
         self.journal.path(file)
-    }
-
-    fn start_tunnels(&self) -> Result<()> {
-        let mut started = Vec::new();
-        for host in &self.scenario.hosts {
-            let Some(Net(subnet)) = host.subnet else {
-                continue;
-            };
-            let what = format!("tunnel-{}", host.name);
-            let ready = self.path(&format!("{what}.ready"));
-            let command = topology::tunnel_command(&self.scenario, host, subnet, &ready)?;
-            started.push((self.start(&what, &host.name, command)?, what, ready));
-        }
-        for (child, what, ready) in started {
-            self.wait_for(child, &what, || Ok(ready.exists()))?;
-        }
-        Ok(())
     }
 
     fn start_servers(&self) -> Result<()> {

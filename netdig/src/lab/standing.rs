@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::etcd;
 use super::journal::{self, Entry, Journal, Purpose};
 use super::netns::{self, Place};
 use super::process::{self, ProcessId};
@@ -259,7 +260,21 @@ pub fn sweep() -> Result<()> {
     journal::sweep()
 }
 
+/// Processes that take their time to end in good order, of which nothing is
+/// to be kept.
+fn hasty(entries: &[Entry]) -> BTreeSet<ProcessId> {
+    let hasty = entries.iter().filter_map(|entry| match entry {
+        Entry::Process { what, pid, start } if what == etcd::WHAT => Some(ProcessId {
+            pid: *pid,
+            start: *start,
+        }),
+        _ => None,
+    });
+    hasty.collect()
+}
+
 fn end_processes(lab: &Standing, inodes: &BTreeSet<u64>) -> Result<()> {
+    let hasty = hasty(&lab.journal.entries()?);
     for (signal, deadline) in [(libc::SIGTERM, POLITE), (libc::SIGKILL, FORCED)] {
         let end = Instant::now() + deadline;
         let mut told = BTreeSet::new();
@@ -269,9 +284,13 @@ fn end_processes(lab: &Standing, inodes: &BTreeSet<u64>) -> Result<()> {
             if alive.is_empty() {
                 return Ok(());
             }
-            alive
-                .difference(&told)
-                .try_for_each(|process| process.signal(signal))?;
+            alive.difference(&told).try_for_each(|process| {
+                let signal = match hasty.contains(process) {
+                    true => libc::SIGKILL,
+                    false => signal,
+                };
+                process.signal(signal)
+            })?;
             told.extend(alive);
             if Instant::now() >= end {
                 break;

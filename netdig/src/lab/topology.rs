@@ -8,12 +8,10 @@ use anyhow::{Context, Result, bail};
 
 use super::scenario::{Container, Host, Net, Scenario};
 use super::tunnel::Ipv4Net;
-use super::{ip, netns};
+use super::{flannel, ip, netns};
 
 /// The place that holds the underlay's bridge.
 pub const SWITCH: &str = "underlay";
-/// Bytes that flannel's UDP backend adds to a packet: IP and UDP header.
-const ENCAP_OVERHEAD: u32 = 28;
 
 /// Name of the network namespace of a host or container.
 pub fn namespace(lab: &str, place: &str) -> String {
@@ -139,9 +137,10 @@ fn set_sysctls(namespace: &str, scenario: &Scenario) -> Result<()> {
     })?
 }
 
-/// The MTU that flannel gives its tun and writes into subnet.env.
+/// The MTU that flannel gives its device and writes into subnet.env.
 fn tunnel_mtu(scenario: &Scenario) -> u32 {
-    scenario.underlay.mtu.saturating_sub(ENCAP_OVERHEAD)
+    let overhead = scenario.overlay.as_ref().map_or(0, flannel::overhead);
+    scenario.underlay.mtu.saturating_sub(overhead)
 }
 
 /// The address that dockerd gives its bridge.
@@ -159,10 +158,10 @@ pub fn tunnel_command(
 ) -> Result<Command> {
     let overlay = scenario.overlay.as_ref().context("there is no overlay")?;
     let port = overlay.port();
-    let public = |host: &Host| {
-        host.addresses
-            .first()
-            .map(|Net(net)| SocketAddrV4::new(net.address, port))
+    let public = |host: &Host| host.public().map(|ip| SocketAddrV4::new(ip, port));
+    let leased = |host: &Host| {
+        let address = host.public_ip.or(host.public());
+        address.map(|ip| SocketAddrV4::new(ip, port))
     };
     let executable = std::env::current_exe().context("cannot find netdig's own executable")?;
     let mut command = Command::new(executable);
@@ -177,7 +176,7 @@ pub fn tunnel_command(
         .args(public(host).map(|address| address.to_string()));
     command.arg("--mtu").arg(tunnel_mtu(scenario).to_string());
     for peer in scenario.hosts.iter().filter(|peer| peer.name != host.name) {
-        if let (Some(Net(lease)), Some(address)) = (peer.subnet, public(peer)) {
+        if let (Some(Net(lease)), Some(address)) = (peer.subnet, leased(peer)) {
             command
                 .arg("--route")
                 .arg(format!("{}={address}", lease.network()));
