@@ -1,9 +1,11 @@
 //! Arguments of `netdig lab`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::lab::flannel::FlannelOptions;
 use crate::lab::raw::RawOptions;
 use crate::lab::render::RenderOptions;
 use crate::lab::tunnel::TunnelOptions;
@@ -29,6 +31,9 @@ pub enum LabCommand {
         /// Name of the lab, so that several may stand [default: the scenario's]
         #[arg(long, value_name = "LAB")]
         name: Option<String>,
+        /// flanneld to run in place of the lab's own daemon [default: $NETDIG_FLANNELD, or on PATH]
+        #[arg(long, value_name = "FILE")]
+        flanneld: Option<PathBuf>,
     },
     /// Show the labs that stand
     Status {
@@ -52,6 +57,9 @@ pub enum LabCommand {
         /// Name of the lab, so that several may run at once [default: the scenario's]
         #[arg(long, value_name = "LAB")]
         name: Option<String>,
+        /// flanneld to run in place of the lab's own daemon [default: $NETDIG_FLANNELD, or on PATH]
+        #[arg(long, value_name = "FILE")]
+        flanneld: Option<PathBuf>,
     },
     /// Take a lab down, also one that a crash has left
     Down {
@@ -77,6 +85,9 @@ pub enum LabCommand {
     /// The TCP server of a lab that says what it is told to
     #[command(hide = true)]
     Raw(RawOptions),
+    /// The overlay daemon of a lab's host
+    #[command(hide = true)]
+    Flannel(FlannelOptions),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

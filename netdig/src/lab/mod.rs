@@ -3,7 +3,9 @@
 
 mod cgroup;
 mod container;
+mod etcd;
 mod expect;
+pub mod flannel;
 mod host;
 mod interrupt;
 mod ip;
@@ -12,6 +14,7 @@ mod mounts;
 mod netns;
 mod place;
 mod process;
+pub mod programs;
 pub mod raw;
 mod registry;
 pub mod render;
@@ -35,7 +38,7 @@ pub use journal::Purpose;
 use journal::{Entry, Journal};
 use place::Place;
 pub use run::run;
-use scenario::{Net, Scenario, Server};
+use scenario::{Scenario, Server};
 pub use standing::{PlaceStatus, Status, all, by_place, find, sweep, tear_down};
 
 /// How long a part may take until it works.
@@ -72,7 +75,8 @@ impl Lab {
             Server::Haproxy { .. } => "haproxy",
             Server::Raw { .. } => "ip",
         });
-        server::require(std::iter::once("ip").chain(servers))?;
+        let etcd = scenario.etcd.iter().map(|_| "etcd");
+        server::require(std::iter::once("ip").chain(servers).chain(etcd))?;
         let journal = claim(name, &scenario.name, purpose)?;
         let text = journal.path(standing::SCENARIO);
         std::fs::write(&text, &scenario.text)
@@ -90,6 +94,7 @@ impl Lab {
         let (hosts, containers) = (host::start(&lab)?, container::start(&lab)?);
         host::finish(&lab, hosts)?;
         container::finish(&lab, containers)?;
+        lab.start_etcd()?;
         lab.start_tunnels()?;
         lab.start_servers()?;
         lab.journal.add(&Entry::Ready)?;
@@ -126,23 +131,6 @@ impl Lab {
     /// Gives the containers that are `late` their addresses and routes.
     pub fn give_late_addresses(&self) -> Result<()> {
         topology::give_late_addresses(self.journal.name(), &self.scenario)
-    }
-
-    fn start_tunnels(&self) -> Result<()> {
-        let mut started = Vec::new();
-        for host in &self.scenario.hosts {
-            let Some(Net(subnet)) = host.subnet else {
-                continue;
-            };
-            let what = format!("tunnel-{}", host.name);
-            let ready = self.path(&format!("{what}.ready"));
-            let command = topology::tunnel_command(&self.scenario, host, subnet, &ready)?;
-            started.push((self.start(&what, &host.name, command)?, what, ready));
-        }
-        for (child, what, ready) in started {
-            self.wait_for(child, &what, || Ok(ready.exists()))?;
-        }
-        Ok(())
     }
 
     fn start_servers(&self) -> Result<()> {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::etcd;
 use super::journal::{self, Entry, Journal, Purpose};
 use super::place::{Kind, Place};
 use super::process::{self, ProcessId};
@@ -272,7 +273,21 @@ pub fn sweep() -> Result<()> {
     journal::sweep()
 }
 
+/// Processes that take their time to end in good order, of which nothing is
+/// to be kept.
+fn hasty(entries: &[Entry]) -> BTreeSet<ProcessId> {
+    let hasty = entries.iter().filter_map(|entry| match entry {
+        Entry::Process { what, pid, start } if what == etcd::WHAT => Some(ProcessId {
+            pid: *pid,
+            start: *start,
+        }),
+        _ => None,
+    });
+    hasty.collect()
+}
+
 fn end_processes(lab: &Standing, inodes: &BTreeSet<u64>) -> Result<()> {
+    let hasty = hasty(&lab.journal.entries()?);
     for (signal, deadline) in [(libc::SIGTERM, POLITE), (libc::SIGKILL, FORCED)] {
         let end = Instant::now() + deadline;
         let mut told = BTreeSet::new();
@@ -283,7 +298,8 @@ fn end_processes(lab: &Standing, inodes: &BTreeSet<u64>) -> Result<()> {
                 return Ok(());
             }
             for process in alive.difference(&told) {
-                process.signal(if process.is_init() {
+                // Neither the first process of a PID namespace nor etcd ends well by SIGTERM.
+                process.signal(if process.is_init() || hasty.contains(process) {
                     libc::SIGKILL
                 } else {
                     signal

@@ -6,16 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::scenario::{Backend, Container, Host, Net, Scenario};
+use super::scenario::{Container, Host, Net, Scenario};
 use super::tunnel::Ipv4Net;
-use super::{ip, netns};
+use super::{flannel, ip, netns};
 
 /// The place that holds the underlay's bridge.
 pub const SWITCH: &str = "underlay";
-/// Bytes that flannel's UDP backend adds to a packet: IP and UDP header.
-const UDP_HEADER: u32 = 28;
-/// Those of its VXLAN backend: these, VXLAN's and the inner Ethernet header.
-const VXLAN_HEADER: u32 = 50;
 
 /// Name of the network namespace of a host or container.
 pub fn namespace(lab: &str, place: &str) -> String {
@@ -241,12 +237,8 @@ fn set_sysctls<'a>(
 
 /// The MTU that flannel gives its device and writes into subnet.env.
 pub fn overlay_mtu(scenario: &Scenario) -> u32 {
-    let header = match scenario.overlay.as_ref().map(|overlay| overlay.backend) {
-        Some(Backend::Udp) => UDP_HEADER,
-        Some(Backend::Vxlan) => VXLAN_HEADER,
-        Some(Backend::HostGw) | None => 0,
-    };
-    scenario.underlay.mtu.saturating_sub(header)
+    let overhead = scenario.overlay.as_ref().map_or(0, flannel::overhead);
+    scenario.underlay.mtu.saturating_sub(overhead)
 }
 
 /// The address that dockerd gives its bridge.
@@ -264,10 +256,10 @@ pub fn tunnel_command(
 ) -> Result<Command> {
     let overlay = scenario.overlay.as_ref().context("there is no overlay")?;
     let port = overlay.port();
-    let public = |host: &Host| {
-        host.addresses
-            .first()
-            .map(|Net(net)| SocketAddrV4::new(net.address, port))
+    let public = |host: &Host| host.public().map(|ip| SocketAddrV4::new(ip, port));
+    let leased = |host: &Host| {
+        let address = host.public_ip.or(host.public());
+        address.map(|ip| SocketAddrV4::new(ip, port))
     };
     let executable = std::env::current_exe().context("cannot find netdig's own executable")?;
     let mut command = Command::new(executable);
@@ -282,7 +274,7 @@ pub fn tunnel_command(
         .args(public(host).map(|address| address.to_string()));
     command.arg("--mtu").arg(overlay_mtu(scenario).to_string());
     for peer in scenario.hosts.iter().filter(|peer| peer.name != host.name) {
-        if let (Some(Net(lease)), Some(address)) = (peer.subnet, public(peer)) {
+        if let (Some(Net(lease)), Some(address)) = (peer.subnet, leased(peer)) {
             command
                 .arg("--route")
                 .arg(format!("{}={address}", lease.network()));

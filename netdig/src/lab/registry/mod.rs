@@ -3,6 +3,8 @@
 
 mod base64;
 mod http;
+#[cfg(test)]
+mod tests;
 mod v2;
 mod v3;
 
@@ -119,6 +121,12 @@ impl Registry {
         revision: u64,
     ) -> Result<bool> {
         self.write(key, value, ttl_s, Condition::Revision(revision))
+    }
+
+    /// Whether etcd serves.
+    pub fn healthy(&self) -> bool {
+        self.ask(Method::Get, "/health", "text/plain", "")
+            .is_ok_and(|answer| answer.status == 200 && answer.body.contains("true"))
     }
 
     fn write(
