@@ -1,6 +1,9 @@
 //! The lab as a person uses it: through the program, with real links, real
 //! servers and real packets, and with the program killed at bad moments.
 
+#[path = "lab/flannel.rs"]
+mod flannel;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

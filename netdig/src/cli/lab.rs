@@ -1,10 +1,15 @@
 //! Arguments of `netdig lab`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::lab::flannel::FlannelOptions;
+use crate::lab::raw::RawOptions;
+use crate::lab::render::RenderOptions;
 use crate::lab::tunnel::TunnelOptions;
+use crate::lab::{ContainOptions, HoldOptions};
 
 #[derive(Debug, Args)]
 pub struct LabArgs {
@@ -26,6 +31,9 @@ pub enum LabCommand {
         /// Name of the lab, so that several may stand [default: the scenario's]
         #[arg(long, value_name = "LAB")]
         name: Option<String>,
+        /// flanneld to run in place of the lab's own daemon [default: $NETDIG_FLANNELD, or on PATH]
+        #[arg(long, value_name = "FILE")]
+        flanneld: Option<PathBuf>,
     },
     /// Show the labs that stand
     Status {
@@ -49,6 +57,9 @@ pub enum LabCommand {
         /// Name of the lab, so that several may run at once [default: the scenario's]
         #[arg(long, value_name = "LAB")]
         name: Option<String>,
+        /// flanneld to run in place of the lab's own daemon [default: $NETDIG_FLANNELD, or on PATH]
+        #[arg(long, value_name = "FILE")]
+        flanneld: Option<PathBuf>,
     },
     /// Take a lab down, also one that a crash has left
     Down {
@@ -59,9 +70,24 @@ pub enum LabCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Keeps the namespaces of a lab's host
+    #[command(hide = true)]
+    Hold(HoldOptions),
+    /// Makes the root filesystem of a lab's container and starts its runtime
+    #[command(hide = true)]
+    Contain(ContainOptions),
     /// The tunnel daemon of a lab's host
     #[command(hide = true)]
     Tunnel(TunnelOptions),
+    /// The renderer of a lab's host
+    #[command(hide = true)]
+    Render(Box<RenderOptions>),
+    /// The TCP server of a lab that says what it is told to
+    #[command(hide = true)]
+    Raw(RawOptions),
+    /// The overlay daemon of a lab's host
+    #[command(hide = true)]
+    Flannel(FlannelOptions),
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::lab::{LabCommand, LabFormat};
 use crate::lab::scenario::{self, Scenario};
-use crate::lab::{self, Lab, Purpose, Status, tunnel};
+use crate::lab::{self, Lab, Purpose, Status, flannel, programs, tunnel};
 use crate::output::clock::Clock;
 
 /// Runs the command. `true` stands for exit code 0, `false` for 1: a run whose
@@ -18,21 +19,45 @@ use crate::output::clock::Clock;
 pub fn lab(command: LabCommand) -> Result<bool> {
     match command {
         LabCommand::List { format } => list(format),
-        LabCommand::Up { scenario, name } => up(&scenario, name),
+        LabCommand::Up {
+            scenario,
+            name,
+            flanneld,
+        } => {
+            name_programs(flanneld);
+            up(&scenario, name)
+        }
         LabCommand::Status { format } => status(format),
         LabCommand::Exec {
             host,
             name,
             command,
         } => exec(&host, name.as_deref(), &command),
-        LabCommand::Run { scenario, name } => {
+        LabCommand::Run {
+            scenario,
+            name,
+            flanneld,
+        } => {
+            name_programs(flanneld);
             lab::watch_signals()?;
             let scenario = one(&scenario)?;
             let name = lab_name(name, &scenario);
             lab::run(&name, scenario)
         }
         LabCommand::Down { name, all } => down(name.as_deref(), all),
+        LabCommand::Hold(options) => lab::hold(&options).map(|()| true),
+        LabCommand::Contain(options) => lab::contain(&options).map(|()| true),
         LabCommand::Tunnel(options) => tunnel::run(&options).map(|()| true),
+        LabCommand::Render(options) => lab::render::run(&options).map(|()| true),
+        LabCommand::Raw(options) => lab::raw::run(&options).map(|()| true),
+        LabCommand::Flannel(options) => flannel::run(&options).map(|()| true),
+    }
+}
+
+/// Real programs that are to run in place of the lab's own.
+fn name_programs(flanneld: Option<PathBuf>) {
+    if let Some(path) = flanneld {
+        programs::name("flanneld", path);
     }
 }
 

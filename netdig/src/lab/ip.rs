@@ -10,15 +10,33 @@ const MISSING: &str =
 
 /// Runs `ip ARGUMENTS`; the error tells what it was and what it said.
 pub fn run(arguments: &[&str]) -> Result<()> {
-    let output = Command::new("ip")
+    output("ip", arguments).map(drop)
+}
+
+/// What `ip ARGUMENTS` prints.
+pub fn read(arguments: &[&str]) -> Result<String> {
+    output("ip", arguments)
+}
+
+/// Runs `bridge ARGUMENTS`.
+pub fn bridge(arguments: &[&str]) -> Result<()> {
+    output("bridge", arguments).map(drop)
+}
+
+fn output(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .output()
         .context(MISSING)?;
     if !output.status.success() {
-        bail!("`ip {}` failed: {}", arguments.join(" "), said(&output));
+        bail!(
+            "`{program} {}` failed: {}",
+            arguments.join(" "),
+            said(&output)
+        );
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs several commands of `ip` in one process, in the named network

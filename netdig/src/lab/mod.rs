@@ -1,12 +1,23 @@
 //! Network laboratories: the hosts, tunnels and servers of a scenario in
 //! network namespaces, built in a moment and removed without a trace.
 
+mod cgroup;
+mod container;
+mod etcd;
 mod expect;
+pub mod flannel;
+mod host;
 mod interrupt;
 mod ip;
 mod journal;
+mod mounts;
 mod netns;
+mod place;
 mod process;
+pub mod programs;
+pub mod raw;
+mod registry;
+pub mod render;
 mod run;
 pub mod scenario;
 mod server;
@@ -20,12 +31,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+pub use container::{ContainOptions, contain};
+pub use host::{HoldOptions, hold};
 pub use interrupt::watch as watch_signals;
 pub use journal::Purpose;
 use journal::{Entry, Journal};
-use netns::Place;
+use place::Place;
 pub use run::run;
-use scenario::{Net, Scenario, Server};
+use scenario::{Scenario, Server};
 pub use standing::{PlaceStatus, Status, all, by_place, find, sweep, tear_down};
 
 /// How long a part may take until it works.
@@ -62,7 +75,8 @@ impl Lab {
             Server::Haproxy { .. } => "haproxy",
             Server::Raw { .. } => "ip",
         });
-        server::require(std::iter::once("ip").chain(servers))?;
+        let etcd = scenario.etcd.iter().map(|_| "etcd");
+        server::require(std::iter::once("ip").chain(servers).chain(etcd))?;
         let journal = claim(name, &scenario.name, purpose)?;
         let text = journal.path(standing::SCENARIO);
         std::fs::write(&text, &scenario.text)
@@ -77,6 +91,10 @@ impl Lab {
                 name: namespace.to_owned(),
             })
         })?;
+        let (hosts, containers) = (host::start(&lab)?, container::start(&lab)?);
+        host::finish(&lab, hosts)?;
+        container::finish(&lab, containers)?;
+        lab.start_etcd()?;
         lab.start_tunnels()?;
         lab.start_servers()?;
         lab.journal.add(&Entry::Ready)?;
@@ -101,25 +119,18 @@ impl Lab {
         standing::place(&self.journal, &self.scenario, place)
     }
 
+    /// The root folder of a host or container, to be read from outside.
+    pub fn root(&self, place: &str) -> Result<PathBuf> {
+        Ok(self.place(place)?.root())
+    }
+
     fn path(&self, file: &str) -> PathBuf {
         self.journal.path(file)
     }
 
-    fn start_tunnels(&self) -> Result<()> {
-        let mut started = Vec::new();
-        for host in &self.scenario.hosts {
-            let Some(Net(subnet)) = host.subnet else {
-                continue;
-            };
-            let what = format!("tunnel-{}", host.name);
-            let ready = self.path(&format!("{what}.ready"));
-            let command = topology::tunnel_command(&self.scenario, host, subnet, &ready)?;
-            started.push((self.start(&what, &host.name, command)?, what, ready));
-        }
-        for (child, what, ready) in started {
-            self.wait_for(child, &what, || Ok(ready.exists()))?;
-        }
-        Ok(())
+    /// Gives the containers that are `late` their addresses and routes.
+    pub fn give_late_addresses(&self) -> Result<()> {
+        topology::give_late_addresses(self.journal.name(), &self.scenario)
     }
 
     fn start_servers(&self) -> Result<()> {

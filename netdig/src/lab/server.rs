@@ -138,6 +138,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dig", "bind9-dnsutils"),
     ("nginx", "nginx-light"),
     ("dnsmasq", "dnsmasq-base"),
+    ("etcd", "etcd-server"),
 ];
 
 /// An error that names every package of which one of `programs` is missing.

@@ -180,7 +180,7 @@ pub enum Backend {
 }
 
 /// Which of etcd's APIs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Api {
     V2,

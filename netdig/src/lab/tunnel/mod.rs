@@ -12,31 +12,22 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 
 use self::io::{BATCH, Slot};
 use self::packet::{IPV4_HEADER, RouteTable, addresses, decrement_ttl, net_unreachable};
-pub use options::{Ipv4Net, TunRead, TunWrite, TunnelOptions, TunnelRoute, UdpRecv, UdpSend};
+pub use options::{
+    Calls, Ipv4Net, TunRead, TunWrite, TunnelOptions, TunnelRoute, UdpRecv, UdpSend,
+};
 
 /// Runs the daemon until SIGTERM or SIGINT. Errors on packets are logged to
 /// standard error and do not end it.
 pub fn run(options: &TunnelOptions) -> Result<()> {
     let stop = Stop::on_signals()?;
-    let tun = device::open(&options.tun)?;
-    device::configure(options)?;
-    let socket = UdpSocket::bind(options.listen).with_context(|| {
-        format!(
-            "cannot bind the tunnel's UDP socket to {}; is it an address of this host, and free?",
-            options.listen
-        )
-    })?;
-    socket
-        .set_nonblocking(true)
-        .context("cannot make the tunnel's UDP socket non-blocking")?;
-    let mut tunnel = Tunnel::new(options, tun, socket);
+    let mut tunnel = Tunnel::open(options)?;
     if let Some(path) = &options.ready_file {
         File::create(path)
             .with_context(|| format!("cannot create the ready file {}", path.display()))?;
@@ -46,13 +37,13 @@ pub fn run(options: &TunnelOptions) -> Result<()> {
 
 /// What ends the daemon: a flag, and a descriptor that wakes poll. The latter
 /// stands where flanneld has its control socket.
-struct Stop {
+pub struct Stop {
     asked: Arc<AtomicBool>,
     wake: UnixStream,
 }
 
 impl Stop {
-    fn on_signals() -> Result<Stop> {
+    pub fn on_signals() -> Result<Stop> {
         let asked = Arc::new(AtomicBool::new(false));
         let (wake, end) = UnixStream::pair().context("cannot make a socket pair")?;
         for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
@@ -68,28 +59,65 @@ impl Stop {
     }
 }
 
-struct Tunnel<'a> {
+/// Which peer serves which subnet, changed while packets go their ways.
+#[derive(Debug, Clone)]
+pub struct Routes(Arc<Mutex<RouteTable>>);
+
+impl Routes {
+    fn lock(&self) -> MutexGuard<'_, RouteTable> {
+        // Whoever panicked with it left it whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn set(&self, subnet: Ipv4Net, peer: SocketAddrV4) {
+        self.lock().set(subnet, peer);
+    }
+
+    pub fn remove(&self, subnet: Ipv4Net) {
+        self.lock().remove(subnet);
+    }
+}
+
+pub struct Tunnel<'a> {
     options: &'a TunnelOptions,
     tun: File,
     socket: UdpSocket,
-    routes: RouteTable,
+    routes: Routes,
     /// As long as the tun's MTU, like flannel's buffer: a longer datagram is cut.
     slots: Vec<Slot>,
 }
 
 impl<'a> Tunnel<'a> {
-    fn new(options: &'a TunnelOptions, tun: File, socket: UdpSocket) -> Tunnel<'a> {
-        let slots = vec![Slot::new(options.mtu as usize); BATCH];
-        Tunnel {
+    /// Makes the tun and the socket.
+    pub fn open(options: &'a TunnelOptions) -> Result<Tunnel<'a>> {
+        let tun = device::open(&options.tun)?;
+        device::configure(options)?;
+        let socket = UdpSocket::bind(options.listen).with_context(|| {
+            format!(
+                "cannot bind the tunnel's UDP socket to {}; is it an address of this host, and free?",
+                options.listen
+            )
+        })?;
+        socket
+            .set_nonblocking(true)
+            .context("cannot make the tunnel's UDP socket non-blocking")?;
+        let routes = RouteTable::new(&options.routes);
+        Ok(Tunnel {
             options,
             tun,
             socket,
-            routes: RouteTable::new(&options.routes),
-            slots,
-        }
+            routes: Routes(Arc::new(Mutex::new(routes))),
+            slots: vec![Slot::new(options.mtu as usize); BATCH],
+        })
     }
 
-    fn serve(&mut self, stop: &Stop) -> Result<()> {
+    /// A handle to change them by while it serves.
+    pub fn routes(&self) -> Routes {
+        self.routes.clone()
+    }
+
+    /// Moves packets until it is told to stop.
+    pub fn serve(&mut self, stop: &Stop) -> Result<()> {
         let pollfd = |fd: BorrowedFd<'_>| libc::pollfd {
             fd: fd.as_raw_fd(),
             events: libc::POLLIN,
@@ -125,7 +153,7 @@ impl<'a> Tunnel<'a> {
 
     /// Moves one packet (with sendmmsg up to [`BATCH`]); whether there was one.
     fn tun_to_udp(&mut self) -> bool {
-        let batch = if self.options.udp_send == UdpSend::Sendmmsg {
+        let batch = if self.options.calls.udp_send == UdpSend::Sendmmsg {
             BATCH
         } else {
             1
@@ -150,7 +178,7 @@ impl<'a> Tunnel<'a> {
     fn forward(&mut self, at: usize) -> Option<SocketAddrV4> {
         let slot = &mut self.slots[at];
         let (source, destination) = addresses(slot.packet())?;
-        let Some(peer) = self.routes.find(destination) else {
+        let Some(peer) = self.routes.lock().find(destination) else {
             if let Some(answer) = net_unreachable(self.options.address.address, &slot.buffer)
                 && let Err(error) = self.write_tun(&answer)
             {
@@ -200,7 +228,7 @@ impl<'a> Tunnel<'a> {
 
     fn read_tun(&mut self, at: usize) -> bool {
         let slot = &mut self.slots[at];
-        let result = match self.options.tun_read {
+        let result = match self.options.calls.tun_read {
             TunRead::Read => io::read(self.tun.as_fd(), &mut slot.buffer),
             TunRead::Readv => io::readv(self.tun.as_fd(), &mut slot.buffer),
         };
@@ -225,7 +253,7 @@ impl<'a> Tunnel<'a> {
     }
 
     fn write_tun(&self, packet: &[u8]) -> std::io::Result<usize> {
-        match self.options.tun_write {
+        match self.options.calls.tun_write {
             TunWrite::Write => io::write(self.tun.as_fd(), packet),
             TunWrite::Writev => io::writev(self.tun.as_fd(), packet),
         }
@@ -250,7 +278,7 @@ impl<'a> Tunnel<'a> {
 
     fn receive(&mut self) -> std::io::Result<usize> {
         let fd = self.socket.as_fd();
-        let receive = match self.options.udp_recv {
+        let receive = match self.options.calls.udp_recv {
             UdpRecv::Recv => io::recv,
             UdpRecv::Recvfrom => io::recvfrom,
             UdpRecv::Recvmsg => io::recvmsg,
@@ -263,7 +291,7 @@ impl<'a> Tunnel<'a> {
 
     fn send(&self, packets: &[(&[u8], SocketAddrV4)]) {
         let fd = self.socket.as_fd();
-        let one = match self.options.udp_send {
+        let one = match self.options.calls.udp_send {
             UdpSend::Sendto => io::sendto,
             UdpSend::Sendmsg => io::sendmsg,
             UdpSend::Sendmmsg => return self.send_batch(packets),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// An IPv4 address with a prefix length, host bits kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ipv4Net {
     pub address: Ipv4Addr,
     /// 0 to 32.
@@ -30,6 +30,11 @@ impl Ipv4Net {
 
     pub fn contains(self, address: Ipv4Addr) -> bool {
         address.to_bits() & self.mask() == self.address.to_bits() & self.mask()
+    }
+
+    /// Whether there are addresses in both.
+    pub fn overlaps(self, other: Ipv4Net) -> bool {
+        self.contains(other.address) || other.contains(self.address)
     }
 }
 
@@ -142,6 +147,13 @@ pub struct TunnelOptions {
     /// File to create once packets flow
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub calls: Calls,
+}
+
+/// By which system calls packets move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
+pub struct Calls {
     #[arg(long, value_enum, default_value_t)]
     pub tun_read: TunRead,
     #[arg(long, value_enum, default_value_t)]

@@ -34,6 +34,18 @@ impl RouteTable {
         }
     }
 
+    /// A subnet's peer, from now on.
+    pub fn set(&mut self, subnet: Ipv4Net, peer: SocketAddrV4) {
+        match self.routes.iter_mut().find(|(known, _)| *known == subnet) {
+            Some((_, known)) => *known = peer,
+            None => self.routes.push((subnet, peer)),
+        }
+    }
+
+    pub fn remove(&mut self, subnet: Ipv4Net) {
+        self.routes.retain(|(known, _)| *known != subnet);
+    }
+
     /// The peer of the first subnet that holds `destination`. The entry moves
     /// to the front, as in flannel, because packets to one subnet come in bursts.
     pub fn find(&mut self, destination: Ipv4Addr) -> Option<SocketAddrV4> {

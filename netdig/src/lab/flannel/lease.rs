@@ -1,0 +1,179 @@
+//! flannel's two kinds of values in etcd: its configuration, and leases.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::lab::tunnel::Ipv4Net;
+
+/// The key `config`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub network: Ipv4Net,
+    pub subnet_len: u8,
+    pub backend: Backend,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Udp { port: u16 },
+    Vxlan { vni: u32, port: u16 },
+    HostGw,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawConfig {
+    network: String,
+    subnet_len: Option<u8>,
+    backend: Option<RawBackend>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawBackend {
+    r#type: Option<String>,
+    port: Option<u16>,
+    #[serde(rename = "VNI")]
+    vni: Option<u32>,
+}
+
+impl Config {
+    pub fn parse(text: &str) -> Result<Config> {
+        let raw: RawConfig =
+            serde_json::from_str(text).with_context(|| format!("`{text}` is no configuration"))?;
+        let network: Ipv4Net = raw.network.parse().map_err(anyhow::Error::msg)?;
+        let (kind, port, vni) = match raw.backend {
+            Some(backend) => (backend.r#type, backend.port, backend.vni),
+            None => (None, None, None),
+        };
+        let backend = match kind.as_deref() {
+            None | Some("udp") => Backend::Udp {
+                port: port.unwrap_or(8285),
+            },
+            // Linux's port, not the one of RFC 7348; 0 means the kernel's own.
+            Some("vxlan") => Backend::Vxlan {
+                vni: vni.unwrap_or(1),
+                port: port.filter(|port| *port != 0).unwrap_or(8472),
+            },
+            Some("host-gw") => Backend::HostGw,
+            Some(other) => bail!("`{other}` is no backend that the lab has"),
+        };
+        // flannel's default: a /24, or a quarter of a network that is smaller.
+        let subnet_len = raw.subnet_len.unwrap_or(match network.prefix {
+            0..=22 => 24,
+            prefix => prefix + 2,
+        });
+        if subnet_len > 30 || subnet_len < network.prefix.saturating_add(2) {
+            bail!("subnets of length {subnet_len} do not fit into {network}");
+        }
+        Ok(Config {
+            network: network.network(),
+            subnet_len,
+            backend,
+        })
+    }
+}
+
+/// What a lease says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub public_ip: Ipv4Addr,
+    /// Empty with the UDP backend.
+    pub backend_type: String,
+    /// With vxlan: hardware address of the tunnel's end.
+    pub vtep_mac: Option<String>,
+    pub vni: Option<u32>,
+}
+
+impl Lease {
+    pub fn parse(text: &str) -> Result<Lease> {
+        let value: Value =
+            serde_json::from_str(text).with_context(|| format!("`{text}` is no lease"))?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Ok(Lease {
+            public_ip: value["PublicIP"]
+                .as_str()
+                .and_then(|address| address.parse().ok())
+                .with_context(|| format!("a lease without a PublicIP: {value}"))?,
+            backend_type: text(&value["BackendType"]).unwrap_or_default(),
+            vtep_mac: text(&value["BackendData"]["VtepMAC"]),
+            vni: value["BackendData"]["VNI"]
+                .as_u64()
+                .and_then(|vni| vni.try_into().ok()),
+        })
+    }
+
+    /// The value, its fields in flannel's order.
+    pub fn json(&self) -> String {
+        let mut text = format!(r#"{{"PublicIP":"{}""#, self.public_ip);
+        if !self.backend_type.is_empty() {
+            text += &format!(r#","BackendType":"{}""#, self.backend_type);
+        }
+        if let (Some(mac), Some(vni)) = (&self.vtep_mac, self.vni) {
+            text += &format!(r#","BackendData":{{"VNI":{vni},"VtepMAC":"{mac}"}}"#);
+        }
+        text + "}"
+    }
+}
+
+/// The last part of a lease's key.
+pub fn key_of(subnet: Ipv4Net) -> String {
+    format!("{}-{}", subnet.address, subnet.prefix)
+}
+
+/// The subnet that a key is about: `10.5.52.0-24`, with an IPv6 subnet perhaps
+/// behind an `&`.
+pub fn subnet_of(key: &str) -> Option<Ipv4Net> {
+    let name = key.rsplit('/').next()?.split('&').next()?;
+    name.replace('-', "/").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_are_read_with_flannels_defaults() {
+        let bare = Config::parse(r#"{"Network":"10.5.0.0/16"}"#).unwrap();
+        assert_eq!(
+            (bare.subnet_len, bare.backend),
+            (24, Backend::Udp { port: 8285 })
+        );
+        let vxlan = r#"{"Network":"10.5.0.0/23","Backend":{"Type":"vxlan"}}"#;
+        let vxlan = Config::parse(vxlan).unwrap();
+        assert_eq!(
+            (vxlan.subnet_len, vxlan.backend),
+            (25, Backend::Vxlan { vni: 1, port: 8472 })
+        );
+        for bad in [
+            "",
+            "{}",
+            r#"{"Network":"10.5.0.0"}"#,
+            r#"{"Network":"10.5.0.0/16","SubnetLen":17}"#,
+            r#"{"Network":"10.5.0.0/16","Backend":{"Type":"ipip"}}"#,
+        ] {
+            assert!(Config::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn leases_read_as_they_are_written() {
+        let text = r#"{"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"aa:bb:cc:dd:ee:ff"}}"#;
+        let lease = Lease::parse(text).unwrap();
+        assert_eq!(lease.json(), text);
+        let udp = r#"{"PublicIP":"10.1.1.95"}"#;
+        assert_eq!(Lease::parse(udp).unwrap().json(), udp);
+        assert!(Lease::parse(r#"{"PublicIP":""}"#).is_err());
+        for key in [
+            "/coreos.com/network/subnets/10.5.52.0-24",
+            "/x/subnets/10.5.52.0-24&fc00::-64",
+        ] {
+            let subnet = subnet_of(key).unwrap();
+            assert_eq!(key_of(subnet), "10.5.52.0-24");
+        }
+        assert_eq!(subnet_of("/coreos.com/network/config"), None);
+    }
+}

@@ -1,0 +1,169 @@
+//! The overlay's daemons as parts of a lab: the lab's own, or flanneld.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::lease::Config;
+use crate::lab::scenario::{Api, Backend, Daemon, Host, Net, Overlay, Scenario};
+use crate::lab::tunnel::Ipv4Net;
+use crate::lab::{Lab, etcd, programs, topology};
+
+/// How it is learned that a daemon works.
+enum Ready {
+    /// It makes this file.
+    File(PathBuf),
+    /// It writes its subnet.env, whose MTU it does not know before.
+    SubnetFile(PathBuf),
+}
+
+impl Ready {
+    /// Whether the daemon `pid` says so.
+    fn is_there(&self, pid: u32) -> bool {
+        match self {
+            Ready::File(path) => path.exists(),
+            // Seen as the daemon sees it: its /run may be its own.
+            Ready::SubnetFile(path) => {
+                let root = PathBuf::from(format!("/proc/{pid}/root"));
+                let path = root.join(path.strip_prefix("/").unwrap_or(path));
+                fs::read_to_string(path).is_ok_and(|text| text.contains("FLANNEL_MTU="))
+            }
+        }
+    }
+}
+
+/// Bytes that the overlay takes from the underlay's MTU.
+pub const fn overhead(overlay: &Overlay) -> u32 {
+    match overlay.backend {
+        Backend::Udp => 28,
+        Backend::Vxlan => 50,
+        Backend::HostGw => 0,
+    }
+}
+
+impl Lab {
+    /// Starts the overlay's daemons, and waits until all can lead to all.
+    pub(in crate::lab) fn start_tunnels(&self) -> Result<()> {
+        let mut started = Vec::new();
+        for host in self.scenario.hosts.iter().filter(|host| host.tunnel) {
+            let Some(Net(subnet)) = host.subnet else {
+                continue;
+            };
+            let what = format!("tunnel-{}", host.name);
+            let (command, ready) = self.tunnel(host, subnet, &what)?;
+            started.push((self.start(&what, &host.name, command)?, what, ready));
+        }
+        for (child, what, ready) in started {
+            let pid = child.id();
+            self.wait_for(child, &what, || Ok(ready.is_there(pid)))?;
+        }
+        Ok(())
+    }
+
+    fn tunnel(&self, host: &Host, subnet: Ipv4Net, what: &str) -> Result<(Command, Ready)> {
+        let overlay = self.scenario.overlay.as_ref();
+        let overlay = overlay.context("there is no overlay")?;
+        let ready = self.path(&format!("{what}.ready"));
+        if self.scenario.etcd.is_none() {
+            if overlay.daemon == Daemon::Real {
+                bail!("flanneld needs an [etcd]");
+            }
+            let command = topology::tunnel_command(&self.scenario, host, subnet, &ready)?;
+            return Ok((command, Ready::File(ready)));
+        }
+        let subnet_file = self.subnet_file(host);
+        let real = match overlay.daemon {
+            Daemon::Lab => None,
+            Daemon::Any | Daemon::Real => programs::find("flanneld")?,
+        };
+        let mut command = match &real {
+            Some(flanneld) => Command::new(flanneld),
+            None if overlay.daemon == Daemon::Real => bail!(
+                "the scenario asks for the real flanneld, which is not on PATH; name it with --flanneld"
+            ),
+            None => {
+                let netdig =
+                    std::env::current_exe().context("cannot find netdig's own executable")?;
+                let mut command = Command::new(netdig);
+                command.args(["lab", "flannel"]);
+                command
+            }
+        };
+        add_arguments(&mut command, &self.scenario, overlay, host, &subnet_file);
+        if real.is_some() {
+            foretell(&subnet_file, overlay, subnet)?;
+            return Ok((command, Ready::SubnetFile(subnet_file)));
+        }
+        command.args([
+            "--api",
+            api_name(overlay.api),
+            "--ttl",
+            &overlay.ttl_s.to_string(),
+        ]);
+        command.args(["--subnet", &subnet.network().to_string()]);
+        let expected = expected(&self.scenario, overlay);
+        if !expected.is_empty() {
+            command.args(["--ready-with", &expected.join(",")]);
+        }
+        command.arg("--ready-file").arg(&ready);
+        Ok((command, Ready::File(ready)))
+    }
+
+    /// Where a host's daemon writes what it leased.
+    fn subnet_file(&self, host: &Host) -> PathBuf {
+        self.path(&format!("{}-subnet.env", host.name))
+    }
+}
+
+const fn api_name(api: Api) -> &'static str {
+    match api {
+        Api::V2 => "v2",
+        Api::V3 => "v3",
+    }
+}
+
+/// What flanneld is told, and in the same words the lab's own.
+fn add_arguments(
+    command: &mut Command,
+    scenario: &Scenario,
+    overlay: &Overlay,
+    host: &Host,
+    subnet_file: &Path,
+) {
+    let endpoints = etcd::endpoints(scenario, &host.name).into_iter();
+    let urls: Vec<String> = endpoints
+        .map(|address| format!("http://{address}"))
+        .collect();
+    command.args(["--etcd-endpoints", &urls.join(",")]);
+    command.args(["--etcd-prefix", &overlay.prefix, "--iface", "eth0"]);
+    if let Some(address) = host.public_ip {
+        command.args(["--public-ip", &address.to_string()]);
+    }
+    command.arg("--subnet-file").arg(subnet_file);
+}
+
+/// flanneld leases the subnet that it finds in the file of an earlier one, if
+/// it is free.
+fn foretell(path: &Path, overlay: &Overlay, subnet: Ipv4Net) -> Result<()> {
+    let first = subnet.network().address.to_bits() | 1;
+    let text = format!(
+        "FLANNEL_NETWORK={}\nFLANNEL_SUBNET={}/{}\n",
+        overlay.network.0.network(),
+        Ipv4Addr::from_bits(first),
+        subnet.prefix
+    );
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Public addresses of all whose leases will come; none where the
+/// configuration is such that none can.
+fn expected(scenario: &Scenario, overlay: &Overlay) -> Vec<String> {
+    let works = etcd::flannel_config(overlay).is_some_and(|config| Config::parse(&config).is_ok());
+    let hosts = scenario.hosts.iter();
+    let hosts = hosts.filter(|host| works && host.tunnel && host.subnet.is_some());
+    let addresses = hosts.filter_map(|host| host.public_ip.or(host.public()));
+    addresses.map(|address| address.to_string()).collect()
+}

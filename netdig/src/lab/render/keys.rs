@@ -1,0 +1,65 @@
+//! The keys that a renderer asks for, and how they reach its template.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use super::super::registry::{Change, Registry, Watch};
+use super::options::RenderOptions;
+use super::template::{Store, clean};
+
+pub struct Keys {
+    registry: Registry,
+    prefix: String,
+    /// Each with the prefix before it.
+    asked: Vec<String>,
+}
+
+impl Keys {
+    pub fn new(options: &RenderOptions) -> Keys {
+        let prefix = clean(&format!("/{}", options.prefix));
+        let asked = options.keys.iter();
+        Keys {
+            registry: Registry::new(options.api.into(), options.nodes.clone()),
+            asked: asked.map(|key| clean(&format!("{prefix}/{key}"))).collect(),
+            prefix,
+        }
+    }
+
+    /// What stands, the prefix taken away, and the revision that a watch goes on from.
+    pub fn fetch(&self) -> Result<(Store, u64)> {
+        let mut found = BTreeMap::new();
+        let mut revision = None;
+        for asked in &self.asked {
+            let listing = self.registry.list(asked)?;
+            revision = Some(listing.revision.min(revision.unwrap_or(u64::MAX)));
+            let entries = listing.entries.into_iter();
+            for entry in entries.filter(|entry| is_below(&entry.key, asked)) {
+                let key = entry.key.strip_prefix(&self.prefix).unwrap_or(&entry.key);
+                found.insert(clean(&format!("/{key}")), entry.value);
+            }
+        }
+        Ok((Store(found), revision.unwrap_or(0)))
+    }
+
+    pub fn watch(&self, revision: u64) -> Watch {
+        self.registry.watch(&self.prefix, revision)
+    }
+
+    /// Whether a change is of a key that was asked for. A folder can go with all
+    /// that is in it.
+    pub fn concerns(&self, change: &Change) -> bool {
+        self.asked.iter().any(|asked| {
+            is_below(&change.key, asked) || (change.value.is_none() && is_below(asked, &change.key))
+        })
+    }
+}
+
+/// Whether `key` is `folder`, or in it. etcd's v3 knows letters only:
+/// `/ab` begins with `/a`.
+fn is_below(key: &str, folder: &str) -> bool {
+    match key.strip_prefix(folder) {
+        Some(rest) => rest.is_empty() || rest.starts_with('/') || folder.ends_with('/'),
+        None => false,
+    }
+}
