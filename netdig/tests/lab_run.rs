@@ -401,3 +401,91 @@ fn one_that_is_to_be_alone_runs_by_itself() {
     assert_eq!(code, Some(0), "{told:?}");
     assert_eq!(fs::read_to_string(&seen).expect("seen"), "1\n1\n");
 }
+
+/// `up` makes the fault, lets what runs in the background run on, and says what to type.
+#[test]
+fn a_lab_stands_with_its_steps_done() {
+    if !privileged() {
+        return;
+    }
+    let all = Scenarios::new("up");
+    let made = all.file("made");
+    let steps = format!(
+        "[[step]]\nwhat = 'a listener'\non = 'host'\nbackground = true\nprints = 'up'\n\
+         run = ['sh', '-c', 'echo up; exec sleep 300']\n\
+         [[step]]\non = 'host'\nrun = ['touch', '{}']\n",
+        made.display()
+    );
+    let lab = |arguments: &[&str]| {
+        let output = Command::new(NETDIG).arg("lab").args(arguments).output();
+        output.expect("netdig starts")
+    };
+    let name = all.name("stands");
+    let up = lab(&["up", &all.add("stands", "", &(steps + TRUE))]);
+    let told = String::from_utf8_lossy(&up.stdout);
+    let status = lab(&["status", "--format", "json"]);
+    let status = String::from_utf8_lossy(&status.stdout);
+    let down = lab(&["down", &name]);
+    assert!(
+        up.status.success() && down.status.success(),
+        "{up:?} {down:?}"
+    );
+    assert!(made.exists());
+    for wanted in [
+        "# a listener".to_owned(),
+        format!("netdig lab exec host --name {name} -- true"),
+        format!("netdig lab down {name}"),
+    ] {
+        assert!(told.contains(&wanted), "{wanted}: {told}");
+    }
+    let standing = status
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .find(|lab| lab["name"] == name.as_str())
+        .expect("it stands");
+    let processes = standing["processes"].as_array().expect("processes");
+    let listener = processes.iter().find(|one| one["name"] == "step-1");
+    assert_eq!(listener.expect("the listener")["alive"], true);
+    assert_eq!(all.traces(), [""; 0]);
+
+    let bad = all.add(
+        "bad",
+        "",
+        &TRUE.replace("traffic", "step").replace("true", "false"),
+    );
+    let up = lab(&["up", &bad]);
+    assert_eq!(up.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&up.stderr).contains("the fault cannot be made"));
+    let faces = "[[variant]]\nname = 'one'\n[[variant]]\nname = 'two'";
+    let faces = all.add("faces", faces, TRUE);
+    let up = lab(&["up", &faces]);
+    assert_eq!(up.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&up.stderr);
+    assert!(
+        said.contains(&format!("{faces}#one, {faces}#two")),
+        "{said}"
+    );
+    assert_eq!(all.traces(), [""; 0]);
+}
+
+#[test]
+fn the_list_has_every_scenario_with_what_it_expects() {
+    let list = Command::new(NETDIG)
+        .args(["lab", "list", "--format", "json"])
+        .output()
+        .expect("netdig starts");
+    let text = String::from_utf8_lossy(&list.stdout);
+    let listed: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert!(listed.len() >= 2, "{text}");
+    for one in &listed {
+        let is_list = |key: &str| one[key].is_array();
+        assert!(one["name"].is_string() && one["title"].is_string(), "{one}");
+        assert!(
+            ["expects", "pending", "codes"].into_iter().all(is_list),
+            "{one}"
+        );
+    }
+}

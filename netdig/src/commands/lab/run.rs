@@ -25,7 +25,12 @@ pub fn run(args: &RunArgs) -> Result<bool> {
         return one(args, scenario);
     }
     if args.name.is_some() {
-        bail!("--name is for one run, and this is {}", chosen.len());
+        let names: Vec<_> = chosen.iter().map(|(name, _)| name.as_str()).collect();
+        bail!(
+            "--name is for one run, and these are {}: {}",
+            names.len(),
+            names.join(", ")
+        );
     }
     many(args, chosen)
 }
