@@ -1,8 +1,10 @@
 //! `netdig lab`.
 
+mod run;
+
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::cli::lab::{LabCommand, LabFormat};
-use crate::lab::scenario::{self, Scenario};
+use crate::lab::scenario::{self, Scenario, Step};
 use crate::lab::{self, Lab, Purpose, Status, flannel, programs, tunnel};
 use crate::output::clock::Clock;
 
@@ -22,9 +24,9 @@ pub fn lab(command: LabCommand) -> Result<bool> {
         LabCommand::Up {
             scenario,
             name,
-            flanneld,
+            programs,
         } => {
-            name_programs(flanneld);
+            programs::name(programs.flanneld, programs.confd);
             up(&scenario, name)
         }
         LabCommand::Status { format } => status(format),
@@ -33,17 +35,7 @@ pub fn lab(command: LabCommand) -> Result<bool> {
             name,
             command,
         } => exec(&host, name.as_deref(), &command),
-        LabCommand::Run {
-            scenario,
-            name,
-            flanneld,
-        } => {
-            name_programs(flanneld);
-            lab::watch_signals()?;
-            let scenario = one(&scenario)?;
-            let name = lab_name(name, &scenario);
-            lab::run(&name, scenario)
-        }
+        LabCommand::Run(args) => run::run(&args),
         LabCommand::Down { name, all } => down(name.as_deref(), all),
         LabCommand::Hold(options) => lab::hold(&options).map(|()| true),
         LabCommand::Contain(options) => lab::contain(&options).map(|()| true),
@@ -54,90 +46,137 @@ pub fn lab(command: LabCommand) -> Result<bool> {
     }
 }
 
-/// Real programs that are to run in place of the lab's own.
-fn name_programs(flanneld: Option<PathBuf>) {
-    if let Some(path) = flanneld {
-        programs::name("flanneld", path);
-    }
-}
-
 fn list(format: LabFormat) -> Result<bool> {
     let mut out = io::stdout().lock();
-    for name in scenario::names() {
-        for scenario in scenario::find(name)? {
-            let name = &scenario.name;
-            let expects = |pending| {
-                let chosen = scenario
-                    .expectations
-                    .iter()
-                    .filter(move |wanted| wanted.pending == pending);
-                chosen
-                    .map(|wanted| wanted.what.as_str())
-                    .collect::<Vec<_>>()
-            };
-            print(
-                &mut out,
-                match format {
-                    LabFormat::Text => format!("{name:<28}{}", scenario.title),
-                    LabFormat::Json => object(
-                        "scenario",
-                        json!({
-                            "name": name, "title": scenario.title, "expects": expects(false), "pending": expects(true),
-                        }),
-                    ),
-                },
-            )?;
+    for slug in scenario::names() {
+        let scenarios = scenario::find(slug)?;
+        match format {
+            LabFormat::Text => print(&mut out, group(slug, &scenarios))?,
+            LabFormat::Json => {
+                for scenario in &scenarios {
+                    print(&mut out, object("scenario", listed(scenario)))?;
+                }
+            }
         }
     }
     Ok(true)
 }
 
+/// A slug with all its variants, as a line and one for each.
+fn group(slug: &str, scenarios: &[Scenario]) -> String {
+    let codes: BTreeSet<_> = scenarios.iter().flat_map(|one| &one.finding).collect();
+    let codes = codes.into_iter().map(|code| format!("  {code}"));
+    let codes: String = codes.collect();
+    match scenarios {
+        [one] if one.name == slug => format!("{slug:<32}{}{codes}", one.title),
+        variants => {
+            let title = &variants[0].title;
+            let same = variants.iter().all(|one| one.title == *title);
+            let head = match same {
+                true => format!("{slug:<32}{title}, {} variants{codes}", variants.len()),
+                false => format!("{slug:<32}{} variants{codes}", variants.len()),
+            };
+            variants.iter().fold(head, |text, one| match same {
+                true => format!("{text}\n  {}", one.name),
+                false => format!("{text}\n  {:<30}{}", one.name, one.title),
+            })
+        }
+    }
+}
+
+fn listed(scenario: &Scenario) -> Value {
+    let expects = |pending| {
+        let seen = scenario
+            .expectations
+            .iter()
+            .map(|wanted| (wanted.pending, &wanted.what));
+        let concluded = scenario
+            .conclusions
+            .iter()
+            .map(|wanted| (wanted.pending, &wanted.code));
+        let chosen = seen.chain(concluded).filter(|(is, _)| *is == pending);
+        chosen.map(|(_, what)| what.as_str()).collect::<Vec<_>>()
+    };
+    json!({
+        "name": scenario.name, "title": scenario.title, "codes": scenario.finding,
+        "expects": expects(false), "pending": expects(true),
+    })
+}
+
+/// The scenarios that an argument names, each with the argument that names it alone.
+fn each(argument: &str) -> Result<Vec<(String, Scenario)>> {
+    let first = argument.split_once('/').map_or(argument, |(slug, _)| slug);
+    let built_in = scenario::names().any(|slug| slug == first);
+    let alone = |scenario: &Scenario| match scenario.name.split_once('/') {
+        _ if built_in => scenario.name.clone(),
+        Some((_, variant)) if !argument.ends_with(&format!("#{variant}")) => {
+            format!("{argument}#{variant}")
+        }
+        _ => argument.to_owned(),
+    };
+    let scenarios = scenario::find(argument)?;
+    Ok(scenarios
+        .into_iter()
+        .map(|scenario| (alone(&scenario), scenario))
+        .collect())
+}
+
 /// The scenario that is meant, where only one can be.
 fn one(argument: &str) -> Result<Scenario> {
-    let mut scenarios = scenario::find(argument)?;
+    let mut scenarios = each(argument)?;
     if scenarios.len() > 1 {
-        let names: Vec<_> = scenarios.iter().map(|one| one.name.as_str()).collect();
+        let names: Vec<_> = scenarios.iter().map(|(name, _)| name.as_str()).collect();
         bail!(
             "`{argument}` has variants; name one of them: {}",
             names.join(", ")
         );
     }
-    scenarios.pop().context("there is no scenario")
-}
-
-/// The lab's name: what was asked for, or the scenario's.
-fn lab_name(name: Option<String>, scenario: &Scenario) -> String {
-    name.unwrap_or_else(|| scenario.name.replace('/', "-"))
+    let (_, scenario) = scenarios.pop().context("there is no scenario")?;
+    Ok(scenario)
 }
 
 fn up(scenario: &str, name: Option<String>) -> Result<bool> {
     lab::watch_signals()?;
     let scenario = one(scenario)?;
-    let name = lab_name(name, &scenario);
+    let name = name.unwrap_or_else(|| lab::lab_name(&scenario.name));
     let lab = Lab::build(&name, scenario, Purpose::Up)?;
+    lab::do_steps(&lab)?;
+    let text = next(&name, &lab);
+    lab.keep();
+    print(&mut io::stdout().lock(), text)?;
+    Ok(true)
+}
+
+/// What a person may want to type who has built this lab.
+fn next(name: &str, lab: &Lab) -> String {
     let scenario = lab.scenario();
     let mut text = format!(
-        "{}\n\n{}\nThe lab {name} stands. What to type next:\n",
+        "{}\n\n{}\nThe lab {name} stands.",
         scenario.title, scenario.story
     );
+    let mut add = |title: &str, steps: &[Step]| {
+        if !steps.is_empty() {
+            text += &format!("\n{title}");
+        }
+        for step in steps {
+            if let Some(what) = &step.what {
+                text += &format!("\n  # {what}");
+            }
+            let (on, shell) = (&step.on, step.shell());
+            text += &format!("\n  netdig lab exec {on} --name {name} -- {shell}");
+        }
+    };
+    add("What was done to it:", &scenario.steps);
+    add("Its traffic:", &scenario.traffic);
+    text += "\nWhat to type next:";
     if let Some(watch) = &scenario.watch {
         text += &format!(
-            "  netdig overlay {} --netns {}\n",
+            "\n  netdig overlay {} --netns {}",
             watch.arguments.join(" "),
             lab.namespace(&watch.host)
         );
     }
-    for step in &scenario.traffic {
-        text += &format!(
-            "  netdig lab exec {} --name {name} -- {}\n",
-            step.on,
-            step.shell()
-        );
-    }
-    text += &format!("  netdig lab status\n  netdig lab down {name}");
-    lab.keep();
-    print(&mut io::stdout().lock(), text)?;
-    Ok(true)
+    text + &format!("\n  netdig lab status\n  netdig lab down {name}")
 }
 
 fn status(format: LabFormat) -> Result<bool> {

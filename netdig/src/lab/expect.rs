@@ -1,11 +1,12 @@
 //! Whether netdig's JSON lines show what a scenario expects.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::scenario::Expectation;
 
 /// How one expectation came out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     pub what: String,
     /// Objects that fit.
@@ -13,9 +14,34 @@ pub struct Verdict {
     /// `at least 3`, `none`.
     pub wanted: String,
     pub result: Outcome,
+    /// What there was instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl Verdict {
+    /// What is wrong, where something is.
+    pub fn failure(&self) -> Option<String> {
+        let what = &self.what;
+        match self.result {
+            Outcome::Holds | Outcome::Pending => None,
+            Outcome::Fails => {
+                let instead = match &self.seen[..] {
+                    [] => String::new(),
+                    seen => format!("; {}", seen.join("; ")),
+                };
+                let (wanted, count) = (&self.wanted, self.count);
+                Some(format!("{what}: wanted {wanted}, saw {count}{instead}"))
+            }
+            Outcome::PendingHolds => Some(format!(
+                "{what}: holds now; remove its mark `pending` from the scenario"
+            )),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     Holds,
     Fails,
@@ -26,9 +52,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether the run may still succeed.
-    pub const fn is_good(self) -> bool {
-        matches!(self, Outcome::Holds | Outcome::Pending)
+    /// What is expected holds or not, and is marked as pending or not.
+    pub const fn of(holds: bool, pending: bool) -> Outcome {
+        match (pending, holds) {
+            (false, true) => Outcome::Holds,
+            (false, false) => Outcome::Fails,
+            (true, false) => Outcome::Pending,
+            (true, true) => Outcome::PendingHolds,
+        }
     }
 }
 
@@ -40,12 +71,7 @@ pub fn judge(expectation: &Expectation, objects: &[Value]) -> Verdict {
         .count();
     let most = expectation.at_most.unwrap_or(usize::MAX);
     let holds = (expectation.at_least..=most).contains(&count);
-    let result = match (expectation.pending, holds) {
-        (false, true) => Outcome::Holds,
-        (false, false) => Outcome::Fails,
-        (true, false) => Outcome::Pending,
-        (true, true) => Outcome::PendingHolds,
-    };
+    let result = Outcome::of(holds, expectation.pending);
     let wanted = match (expectation.at_least, expectation.at_most) {
         (_, Some(0)) => "none".to_owned(),
         (least, Some(most)) if least == most => format!("{least}"),
@@ -57,6 +83,7 @@ pub fn judge(expectation: &Expectation, objects: &[Value]) -> Verdict {
         count,
         wanted,
         result,
+        seen: Vec::new(),
     }
 }
 
@@ -145,8 +172,10 @@ mod tests {
             ("at_least = 3\npending = true", Outcome::Pending),
             ("pending = true", Outcome::PendingHolds),
         ] {
-            assert_eq!(judge(&expectation(text), &objects).result, wanted, "{text}");
+            let verdict = judge(&expectation(text), &objects);
+            assert_eq!(verdict.result, wanted, "{text}");
+            let good = matches!(wanted, Outcome::Holds | Outcome::Pending);
+            assert_eq!(verdict.failure().is_none(), good, "{text}");
         }
-        assert!(!Outcome::PendingHolds.is_good() && Outcome::Pending.is_good());
     }
 }

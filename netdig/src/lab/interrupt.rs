@@ -45,3 +45,8 @@ pub fn poll_until<T>(
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Waits; a signal is an error at once.
+pub fn pause(time: Duration) -> Result<()> {
+    poll_until(time, || Ok(None::<()>)).map(|_| ())
+}

@@ -37,8 +37,9 @@ pub use interrupt::watch as watch_signals;
 pub use journal::Purpose;
 use journal::{Entry, Journal};
 use place::Place;
-pub use run::run;
+pub use run::{Ending, Report, Task, do_steps, lab_name, many, one};
 use scenario::{Scenario, Server};
+pub use server::Missing;
 pub use standing::{PlaceStatus, Status, all, by_place, find, sweep, tear_down};
 
 /// How long a part may take until it works.
@@ -104,6 +105,12 @@ impl Lab {
     /// Lets the lab stand after this process.
     pub fn keep(mut self) {
         self.keep = true;
+    }
+
+    /// Takes it down; an error where something of it stays.
+    pub fn down(mut self) -> Result<()> {
+        self.keep = true;
+        standing::tear_down(&self.journal)
     }
 
     pub fn scenario(&self) -> &Scenario {

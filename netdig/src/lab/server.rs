@@ -157,12 +157,25 @@ pub fn require<'a>(programs: impl IntoIterator<Item = &'a str>) -> Result<()> {
         return Ok(());
     }
     let (programs, packages): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
-    bail!(
+    let missing = format!(
         "this lab needs {}, not found on PATH; install: apt-get install --no-install-recommends {}  (or run scripts/setup lab)",
         programs.join(", "),
         packages.join(" ")
     );
+    Err(Missing(missing).into())
 }
+
+/// Programs are missing: the lab can be built where they are installed.
+#[derive(Debug)]
+pub struct Missing(String);
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Missing {}
 
 /// Servers are in sbin, which is not on everyone's PATH; a started program is
 /// looked up on ours, so it has to be there.

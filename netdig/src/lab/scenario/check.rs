@@ -148,6 +148,16 @@ impl Scenario {
     }
 
     fn check_expected(&self) -> Result<()> {
+        let codes = self.conclusions.iter().map(|wanted| &wanted.code);
+        for code in codes.chain(&self.none.codes).chain(&self.finding) {
+            let number = code.strip_prefix("ND").unwrap_or_default();
+            if number.len() != 3 || !number.bytes().all(|b| b.is_ascii_digit()) {
+                bail!("`{code}` is no code of a finding, such as ND101");
+            }
+        }
+        for on in self.conclusions.iter().filter_map(|one| one.on.as_deref()) {
+            self.known(on)?;
+        }
         let Some(watch) = &self.watch else {
             if !self.expectations.is_empty() {
                 bail!("there are expectations of what netdig shows, but no [watch]");
@@ -160,18 +170,7 @@ impl Scenario {
             }
             return Ok(());
         };
-        self.known(&watch.host)?;
-        let codes = self.conclusions.iter().map(|wanted| &wanted.code);
-        for code in codes.chain(&self.none.codes).chain(&self.finding) {
-            let number = code.strip_prefix("ND").unwrap_or_default();
-            if number.len() != 3 || !number.bytes().all(|b| b.is_ascii_digit()) {
-                bail!("`{code}` is no code of a finding, such as ND101");
-            }
-        }
-        self.conclusions
-            .iter()
-            .filter_map(|wanted| wanted.on.as_deref())
-            .try_for_each(|on| self.known(on))
+        self.known(&watch.host)
     }
 }
 

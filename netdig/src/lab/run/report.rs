@@ -1,0 +1,67 @@
+//! What came of one run.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::expect::{Outcome, Verdict};
+
+/// One run of one scenario. As JSON it is what the `netdig lab run` of many
+/// scenarios hears from those that it starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The scenario, with its variant behind a slash.
+    pub name: String,
+    pub title: String,
+    pub lab: String,
+    pub result: Ending,
+    /// From the first look at it until nothing of it is left.
+    pub seconds: f64,
+    pub expectations: Vec<Verdict>,
+    /// All that is not as expected, a sentence each.
+    pub failures: Vec<String>,
+    /// Why it was not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// All as expected.
+    Ok,
+    Failed,
+    /// A program that it needs is missing.
+    Skipped,
+}
+
+impl Report {
+    /// One that has not come to its end.
+    pub fn unfinished(name: &str, title: &str, lab: &str, ending: Ending, why: String) -> Report {
+        let (failures, reason) = match ending {
+            Ending::Skipped => (Vec::new(), Some(why)),
+            Ending::Ok | Ending::Failed => (vec![why], None),
+        };
+        Report {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            lab: lab.to_owned(),
+            result: ending,
+            seconds: 0.0,
+            expectations: Vec::new(),
+            failures,
+            reason,
+        }
+    }
+
+    pub fn pending(&self) -> usize {
+        let is_pending = |verdict: &&Verdict| verdict.result == Outcome::Pending;
+        self.expectations.iter().filter(is_pending).count()
+    }
+
+    /// `10 expectations, 2 pending`.
+    pub fn counts(&self) -> String {
+        match (self.expectations.len(), self.pending()) {
+            (all, 0) => format!("{all} expectations"),
+            (all, pending) => format!("{all} expectations, {pending} pending"),
+        }
+    }
+}
