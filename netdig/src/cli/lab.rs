@@ -34,6 +34,9 @@ pub enum LabCommand {
         /// flanneld to run in place of the lab's own daemon [default: $NETDIG_FLANNELD, or on PATH]
         #[arg(long, value_name = "FILE")]
         flanneld: Option<PathBuf>,
+        /// confd to run in place of the lab's own renderer [default: $NETDIG_CONFD, or on PATH]
+        #[arg(long, value_name = "PATH")]
+        confd: Option<PathBuf>,
     },
     /// Show the labs that stand
     Status {
@@ -60,6 +63,9 @@ pub enum LabCommand {
         /// flanneld to run in place of the lab's own daemon [default: $NETDIG_FLANNELD, or on PATH]
         #[arg(long, value_name = "FILE")]
         flanneld: Option<PathBuf>,
+        /// confd to run in place of the lab's own renderer [default: $NETDIG_CONFD, or on PATH]
+        #[arg(long, value_name = "PATH")]
+        confd: Option<PathBuf>,
     },
     /// Take a lab down, also one that a crash has left
     Down {

@@ -23,8 +23,9 @@ pub fn lab(command: LabCommand) -> Result<bool> {
             scenario,
             name,
             flanneld,
+            confd,
         } => {
-            name_programs(flanneld);
+            name_programs(flanneld, confd);
             up(&scenario, name)
         }
         LabCommand::Status { format } => status(format),
@@ -37,8 +38,9 @@ pub fn lab(command: LabCommand) -> Result<bool> {
             scenario,
             name,
             flanneld,
+            confd,
         } => {
-            name_programs(flanneld);
+            name_programs(flanneld, confd);
             lab::watch_signals()?;
             let scenario = one(&scenario)?;
             let name = lab_name(name, &scenario);
@@ -55,9 +57,11 @@ pub fn lab(command: LabCommand) -> Result<bool> {
 }
 
 /// Real programs that are to run in place of the lab's own.
-fn name_programs(flanneld: Option<PathBuf>) {
-    if let Some(path) = flanneld {
-        programs::name("flanneld", path);
+fn name_programs(flanneld: Option<PathBuf>, confd: Option<PathBuf>) {
+    for (program, path) in [("flanneld", flanneld), ("confd", confd)] {
+        if let Some(path) = path {
+            programs::name(program, path);
+        }
     }
 }
 
