@@ -1,6 +1,7 @@
 //! Network laboratories: the hosts, tunnels and servers of a scenario in
 //! network namespaces, built in a moment and removed without a trace.
 
+mod announcer;
 mod cgroup;
 mod container;
 mod etcd;
@@ -77,7 +78,13 @@ impl Lab {
             Server::Raw { .. } => "ip",
         });
         let etcd = scenario.etcd.iter().map(|_| "etcd");
-        server::require(std::iter::once("ip").chain(servers).chain(etcd))?;
+        let announcers = announcer::programs(&scenario.announcers);
+        server::require(
+            std::iter::once("ip")
+                .chain(servers)
+                .chain(etcd)
+                .chain(announcers),
+        )?;
         let journal = claim(name, &scenario.name, purpose)?;
         let text = journal.path(standing::SCENARIO);
         std::fs::write(&text, &scenario.text)
@@ -98,6 +105,9 @@ impl Lab {
         lab.start_etcd()?;
         lab.start_tunnels()?;
         lab.start_servers()?;
+        lab.start_renderers()?;
+        lab.announce()?;
+        lab.give_late_addresses()?;
         lab.journal.add(&Entry::Ready)?;
         Ok(lab)
     }
@@ -143,7 +153,8 @@ impl Lab {
     fn start_servers(&self) -> Result<()> {
         let mut started = Vec::new();
         for (n, part) in self.scenario.servers.iter().enumerate() {
-            let prepared = server::prepare(part, &self.path(&format!("server-{n}")))?;
+            let folder = self.path(&format!("server-{n}"));
+            let prepared = server::prepare(part, &self.place(part.at())?, &folder)?;
             let what = format!("{}-{n}-{}", prepared.program, part.at());
             started.push((
                 self.start(&what, part.at(), prepared.command)?,

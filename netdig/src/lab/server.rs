@@ -1,5 +1,7 @@
-//! The real servers of a lab: nginx and dnsmasq, configured to touch nothing
-//! outside the lab's folder.
+//! The servers of a lab: nginx, dnsmasq and haproxy, configured to touch nothing
+//! outside the lab's folder and their own place, and the lab's own.
+
+mod haproxy;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
@@ -10,35 +12,40 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::netns;
+use super::place::Place;
 use super::scenario::Server;
 
 /// A server's command, and what to try to learn that it serves.
 pub struct Prepared {
-    /// `nginx`, `dnsmasq`.
+    /// `nginx`, `dnsmasq`, `haproxy`, `raw`.
     pub program: &'static str,
     pub command: Command,
     pub probe: Probe,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Probe {
     /// A TCP connection can be opened.
     Tcp(SocketAddrV4),
     /// A DNS query is answered, whatever the answer.
     Dns(SocketAddrV4),
+    /// A TCP connection can be opened to each.
+    AllTcp(Vec<SocketAddrV4>),
 }
 
 impl Probe {
     /// One try, inside the server's own namespace.
-    pub fn succeeds(self, namespace: &str) -> Result<bool> {
+    pub fn succeeds(&self, namespace: &str) -> Result<bool> {
         netns::inside(namespace, || match self {
-            Probe::Tcp(address) => {
-                TcpStream::connect_timeout(&SocketAddr::V4(address), Duration::from_millis(200))
-                    .is_ok()
-            }
-            Probe::Dns(address) => answers(address).unwrap_or(false),
+            Probe::Tcp(address) => accepts(address),
+            Probe::Dns(address) => answers(*address).unwrap_or(false),
+            Probe::AllTcp(addresses) => addresses.iter().all(accepts),
         })
     }
+}
+
+fn accepts(address: &SocketAddrV4) -> bool {
+    TcpStream::connect_timeout(&SocketAddr::V4(*address), Duration::from_millis(200)).is_ok()
 }
 
 /// Asks for the root's name servers; dnsmasq refuses, and so is there.
@@ -53,11 +60,17 @@ fn answers(server: SocketAddrV4) -> std::io::Result<bool> {
     Ok(answer[..len].starts_with(&QUERY[..2]))
 }
 
-/// Writes what the server needs into `folder` and returns how to start it.
-pub fn prepare(server: &Server, folder: &Path) -> Result<Prepared> {
+/// Writes what the server needs into `folder`, or where its place has it, and
+/// returns how to start it.
+pub fn prepare(server: &Server, place: &Place, folder: &Path) -> Result<Prepared> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     match server {
-        Server::Http { listen, body, .. } => nginx(*listen, body, folder),
+        Server::Http {
+            listen,
+            body,
+            header,
+            ..
+        } => nginx(*listen, body, header, folder),
         Server::Dns {
             listen, records, ..
         } => {
@@ -69,23 +82,59 @@ pub fn prepare(server: &Server, folder: &Path) -> Result<Prepared> {
             });
             Ok(dnsmasq(*listen, records, folder))
         }
-        Server::Haproxy { .. } | Server::Raw { .. } => bail!("not there yet"),
+        Server::Haproxy { config, listen, .. } => haproxy::prepare(config, listen, place, folder),
+        Server::Raw { listen, answer, .. } => raw(*listen, answer, folder),
     }
 }
 
-fn nginx(listen: SocketAddrV4, body: &str, folder: &Path) -> Result<Prepared> {
+fn raw(listen: SocketAddrV4, answer: &str, folder: &Path) -> Result<Prepared> {
+    let path = folder.join("answer");
+    fs::write(&path, answer).with_context(|| format!("cannot write {}", path.display()))?;
+    let executable = std::env::current_exe().context("cannot find netdig's own executable")?;
+    let mut command = Command::new(executable);
+    command.args(["lab", "raw", "--listen", &listen.to_string()]);
+    command.arg("--answer").arg(path);
+    Ok(Prepared {
+        program: "raw",
+        command,
+        probe: Probe::Tcp(listen),
+    })
+}
+
+/// A line of an answer's head as nginx is to add it; one with a name of nginx's
+/// own takes the place of that.
+fn added_header(line: &str) -> Result<String> {
+    let Some((name, value)) = line.split_once(':') else {
+        bail!("`{line}` is no header line: a name, a colon, a value");
+    };
+    let legal = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(legal) || value.contains(['\r', '\n', '$']) {
+        bail!("nginx cannot send the header line `{line}`; a server of kind \"raw\" can");
+    }
+    let value = value.trim().replace('\\', "\\\\").replace('"', "\\\"");
+    Ok(match name.eq_ignore_ascii_case("content-type") {
+        true => format!("types {{}} default_type \"{value}\"; "),
+        false => format!("add_header {name} \"{value}\" always; "),
+    })
+}
+
+fn nginx(listen: SocketAddrV4, body: &str, header: &[String], folder: &Path) -> Result<Prepared> {
     let here = folder.display();
     let write = |name: &str, text: &str| {
         fs::write(folder.join(name), text)
             .with_context(|| format!("cannot write {}", folder.join(name).display()))
     };
+    let header = header
+        .iter()
+        .map(|line| added_header(line))
+        .collect::<Result<String>>()?;
     let config = format!(
         "user root; daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/error.log;\n\
          events {{}}\n\
          http {{\n  access_log {here}/access.log; default_type text/html;\n  \
          client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;\n  \
          uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;\n  \
-         server {{ listen {listen}; root {here}/www; location / {{ try_files /index.html =404; }} }}\n}}\n"
+         server {{ listen {listen}; root {here}/www; {header}location / {{ try_files /index.html =404; }} }}\n}}\n"
     );
     fs::create_dir_all(folder.join("www")).with_context(|| format!("cannot make {here}/www"))?;
     write("nginx.conf", &config)?;
@@ -139,6 +188,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
     ("dnsmasq", "dnsmasq-base"),
     ("etcd", "etcd-server"),
+    ("haproxy", "haproxy"),
+    ("etcdctl", "etcd-client"),
+    ("nsenter", "util-linux"),
 ];
 
 /// An error that names every package of which one of `programs` is missing.

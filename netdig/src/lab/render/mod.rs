@@ -18,7 +18,6 @@ use anyhow::{Context, Result, bail};
 use super::registry::{Watch, Watched};
 use keys::Keys;
 pub use options::RenderOptions;
-pub use part::command;
 use resource::Resource;
 
 /// How long confd waits after an error of a watch.

@@ -1,18 +1,64 @@
-//! A scenario's renderer as a process.
+//! A scenario's renderers as parts of a lab: the lab's own, or confd.
 
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use super::super::scenario::Renderer;
+use super::super::scenario::{Daemon, Renderer};
+use super::super::{Lab, etcd, programs};
 use super::options::ApiArgument;
+
+impl Lab {
+    /// Starts all renderers, and waits until each has made its first pass.
+    pub(in super::super) fn start_renderers(&self) -> Result<()> {
+        let mut started = Vec::new();
+        for renderer in &self.scenario.renderers {
+            if !self.place(&renderer.on)?.has_files() {
+                bail!(
+                    "the renderer `{}` cannot run on `{}`, which has no /etc of its own",
+                    renderer.name,
+                    renderer.on
+                );
+            }
+            let what = format!("renderer-{}", renderer.name);
+            let ready = self.path(&format!("{what}.ready"));
+            let nodes = etcd::endpoints(&self.scenario, &renderer.on);
+            let command = command(
+                renderer,
+                &nodes,
+                &self.path(&what),
+                &ready,
+                confd(renderer.daemon)?,
+            )?;
+            started.push((self.start(&what, &renderer.on, command)?, what, ready));
+        }
+        for (child, what, ready) in started {
+            self.wait_for(child, &what, || Ok(ready.exists()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The real one, if it is to run.
+fn confd(daemon: Daemon) -> Result<Option<PathBuf>> {
+    match daemon {
+        Daemon::Lab => Ok(None),
+        Daemon::Any => programs::find("confd"),
+        Daemon::Real => match programs::find("confd")? {
+            Some(confd) => Ok(Some(confd)),
+            None => bail!(
+                "the scenario asks for the real confd, which is not on PATH; name it with --confd"
+            ),
+        },
+    }
+}
 
 /// The command line of `renderer`, which finds etcd at `nodes`; `folder` takes
 /// its template. `confd`: the real one is to run.
-pub fn command(
+fn command(
     renderer: &Renderer,
     nodes: &[SocketAddrV4],
     folder: &Path,
