@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::lab::flannel::FlannelOptions;
 use crate::lab::tunnel::TunnelOptions;
+use crate::lab::{ContainOptions, HoldOptions};
 
 #[derive(Debug, Args)]
 pub struct LabArgs {
@@ -67,6 +68,12 @@ pub enum LabCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Keeps the namespaces of a lab's host
+    #[command(hide = true)]
+    Hold(HoldOptions),
+    /// Makes the root filesystem of a lab's container and starts its runtime
+    #[command(hide = true)]
+    Contain(ContainOptions),
     /// The tunnel daemon of a lab's host
     #[command(hide = true)]
     Tunnel(TunnelOptions),

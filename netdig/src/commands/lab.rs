@@ -45,6 +45,8 @@ pub fn lab(command: LabCommand) -> Result<bool> {
             lab::run(&name, scenario)
         }
         LabCommand::Down { name, all } => down(name.as_deref(), all),
+        LabCommand::Hold(options) => lab::hold(&options).map(|()| true),
+        LabCommand::Contain(options) => lab::contain(&options).map(|()| true),
         LabCommand::Tunnel(options) => tunnel::run(&options).map(|()| true),
         LabCommand::Flannel(options) => flannel::run(&options).map(|()| true),
     }

@@ -4,12 +4,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::netns;
 use super::process::ProcessId;
+use super::{container, netns};
 
 /// One folder a lab. On Linux `/run` does not survive a reboot, and no more
 /// does anything that a lab makes.
@@ -17,6 +18,8 @@ pub const ROOT: &str = "/run/netdig/lab";
 const FILE: &str = "journal";
 /// Folders that are not a lab yet.
 const NEW: &str = ".new-";
+/// Files beside them that say which shared folders are there only for the labs.
+const MARKERS: &[&str] = &[netns::MARKER, ".runc", ".crun"];
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,11 +30,22 @@ pub enum Entry {
         scenario: String,
         purpose: Purpose,
         owner: ProcessId,
+        /// What its processes carry in their environment, and no other lab's do.
+        #[serde(default)]
+        identity: String,
     },
     /// A network namespace, by its name in `/run/netns`.
     Namespace { name: String },
     /// A process, leader of its own session; written by itself before exec.
     Process { what: String, pid: i32, start: u64 },
+    /// Cgroups below one of the lab's own name, in any hierarchy.
+    Cgroups,
+    /// A container of an OCI runtime.
+    Container {
+        name: String,
+        id: String,
+        runtime: String,
+    },
     /// Built; it stands until it is taken down.
     Ready,
 }
@@ -75,6 +89,7 @@ impl Journal {
             scenario: scenario.to_owned(),
             purpose,
             owner,
+            identity: identity(name),
         })?;
         let folder = Path::new(ROOT).join(name);
         match fs::rename(&staged.folder, &folder) {
@@ -169,6 +184,11 @@ impl Journal {
             .collect())
     }
 
+    /// The lab's own mark; empty where the journal has none.
+    pub fn identity(&self) -> Result<String> {
+        Ok(identity_in(&self.entries()?).to_owned())
+    }
+
     /// Removes the lab's folder.
     pub fn remove(self) -> Result<()> {
         match fs::remove_dir_all(&self.folder) {
@@ -180,6 +200,21 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// The mark of the lab that these entries are of.
+pub fn identity_in(entries: &[Entry]) -> &str {
+    let first = entries.iter().find_map(|entry| match entry {
+        Entry::Lab { identity, .. } => Some(identity.as_str()),
+        _ => None,
+    });
+    first.unwrap_or_default()
+}
+
+/// The clock makes it another one than that of an earlier lab of this name.
+fn identity(name: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    format!("{name}/{:x}", now.unwrap_or_default().as_nanos())
 }
 
 /// Held while folders that all labs share come and go.
@@ -213,8 +248,12 @@ pub fn sweep() -> Result<()> {
             journal.remove()?;
         }
     }
-    if folders()?.iter().all(|(name, _)| name == netns::MARKER) {
+    if folders()?
+        .iter()
+        .all(|(name, _)| MARKERS.contains(&name.as_str()))
+    {
         netns::remove_empty_folder();
+        container::remove_empty_folders();
     }
     for root in [ROOT, "/run/netdig"] {
         // Fails as it should while another lab uses it.

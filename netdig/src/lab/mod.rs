@@ -1,13 +1,18 @@
 //! Network laboratories: the hosts, tunnels and servers of a scenario in
 //! network namespaces, built in a moment and removed without a trace.
 
+mod cgroup;
+mod container;
 mod etcd;
 mod expect;
 pub mod flannel;
+mod host;
 mod interrupt;
 mod ip;
 mod journal;
+mod mounts;
 mod netns;
+mod place;
 mod process;
 pub mod programs;
 mod registry;
@@ -24,10 +29,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+pub use container::{ContainOptions, contain};
+pub use host::{HoldOptions, hold};
 pub use interrupt::watch as watch_signals;
 pub use journal::Purpose;
 use journal::{Entry, Journal};
-use netns::Place;
+use place::Place;
 pub use run::run;
 use scenario::{Scenario, Server};
 pub use standing::{PlaceStatus, Status, all, by_place, find, sweep, tear_down};
@@ -82,6 +89,9 @@ impl Lab {
                 name: namespace.to_owned(),
             })
         })?;
+        let (hosts, containers) = (host::start(&lab)?, container::start(&lab)?);
+        host::finish(&lab, hosts)?;
+        container::finish(&lab, containers)?;
         lab.start_etcd()?;
         lab.start_tunnels()?;
         lab.start_servers()?;
@@ -107,8 +117,18 @@ impl Lab {
         standing::place(&self.journal, &self.scenario, place)
     }
 
+    /// The root folder of a host or container, to be read from outside.
+    pub fn root(&self, place: &str) -> Result<PathBuf> {
+        Ok(self.place(place)?.root())
+    }
+
     fn path(&self, file: &str) -> PathBuf {
         self.journal.path(file)
+    }
+
+    /// Gives the containers that are `late` their addresses and routes.
+    pub fn give_late_addresses(&self) -> Result<()> {
+        topology::give_late_addresses(self.journal.name(), &self.scenario)
     }
 
     fn start_servers(&self) -> Result<()> {

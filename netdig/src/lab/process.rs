@@ -10,8 +10,9 @@ use std::process::{Child, Command};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Entry, Journal};
-use super::netns::Place;
+use super::cgroup;
+use super::journal::{self, Entry, Journal};
+use super::place::Place;
 
 /// A process, told from a later one with the same number by when it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,6 +40,17 @@ impl ProcessId {
 
     pub fn alive(self) -> bool {
         ProcessId::of(self.pid) == Some(self)
+    }
+
+    /// Whether it is the first process of a PID namespace: it need not heed
+    /// SIGTERM, and the others there end with it.
+    pub fn is_init(self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        numbers.is_some_and(|numbers| {
+            let numbers: Vec<_> = numbers.split_whitespace().collect();
+            numbers.len() > 1 && numbers.last() == Some(&"1")
+        })
     }
 
     /// Sends a signal, if the process is still the same one. One that has ended
@@ -95,6 +107,9 @@ impl Stat {
     }
 }
 
+/// The environment variable that holds [`Journal::identity`].
+pub const MARK: &str = "NETDIG_LAB";
+
 /// Starts `command` in `place`, as the leader of its own session. It is in the
 /// journal, as `what`, before it becomes the program. `tied`: it is to end with
 /// netdig, however that ends.
@@ -106,6 +121,7 @@ pub fn spawn(
     tied: bool,
 ) -> Result<Child> {
     let recorder = Recorder::new(journal, what)?;
+    command.env(MARK, journal.identity()?);
     let inside = place.prepare()?;
     let parent = std::process::id().cast_signed();
     let program = command.get_program().to_string_lossy().into_owned();
@@ -170,9 +186,11 @@ impl Recorder {
     }
 }
 
-/// The processes of a lab that are alive: those written down, and those of
-/// their sessions that are in one of the lab's namespaces (`inodes`).
-pub fn of_lab(entries: &[Entry], inodes: &BTreeSet<u64>) -> BTreeSet<ProcessId> {
+/// The processes of a lab that are alive: those written down, those in its
+/// cgroups, and those in one of its network namespaces (`inodes`) that are of
+/// their sessions or carry the lab's mark. A daemon may leave its session, and
+/// may write over its environment.
+pub fn of_lab(lab: &str, entries: &[Entry], inodes: &BTreeSet<u64>) -> BTreeSet<ProcessId> {
     let recorded: BTreeSet<ProcessId> = entries
         .iter()
         .filter_map(|entry| match *entry {
@@ -185,6 +203,7 @@ pub fn of_lab(entries: &[Entry], inodes: &BTreeSet<u64>) -> BTreeSet<ProcessId> 
         .copied()
         .filter(|process| process.alive())
         .collect();
+    found.extend(cgroup::processes(lab).into_iter().filter_map(ProcessId::of));
     // A number stays taken as long as a session bears it, unless it was given
     // away before: then its present bearer started at another time.
     let sessions: BTreeSet<i32> = recorded
@@ -192,6 +211,8 @@ pub fn of_lab(entries: &[Entry], inodes: &BTreeSet<u64>) -> BTreeSet<ProcessId> 
         .filter(|process| Stat::read(process.pid).is_none_or(|stat| stat.start == process.start))
         .map(|process| process.pid)
         .collect();
+    let identity = journal::identity_in(entries);
+    let mark = format!("{MARK}={identity}");
     let Ok(proc) = fs::read_dir("/proc") else {
         return found;
     };
@@ -199,13 +220,13 @@ pub fn of_lab(entries: &[Entry], inodes: &BTreeSet<u64>) -> BTreeSet<ProcessId> 
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
     {
-        let Some(stat) =
-            Stat::read(pid).filter(|stat| !stat.gone && sessions.contains(&stat.session))
-        else {
+        let Some(stat) = Stat::read(pid).filter(|stat| !stat.gone) else {
             continue;
         };
-        if super::netns::inode(format!("/proc/{pid}/ns/net").as_ref())
-            .is_some_and(|inode| inodes.contains(&inode))
+        let inside = super::netns::inode(format!("/proc/{pid}/ns/net").as_ref())
+            .is_some_and(|inode| inodes.contains(&inode));
+        if inside
+            && (sessions.contains(&stat.session) || !identity.is_empty() && carries(pid, &mark))
         {
             found.insert(ProcessId {
                 pid,
@@ -214,6 +235,12 @@ pub fn of_lab(entries: &[Entry], inodes: &BTreeSet<u64>) -> BTreeSet<ProcessId> 
         }
     }
     found
+}
+
+/// Whether a process was started with `variable`, `NAME=VALUE`.
+fn carries(pid: i32, variable: &str) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|all| all.split(|&b| b == 0).any(|one| one == variable.as_bytes()))
 }
 
 #[cfg(test)]

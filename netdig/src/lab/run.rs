@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::expect::{self, Outcome as Judged, Verdict};
-use super::netns::Place;
+use super::place::Place;
 use super::process::{self, ProcessId};
 use super::scenario::{Outcome, Scenario, Step, Watch};
 use super::{Lab, Purpose, interrupt, server};

@@ -1,17 +1,16 @@
 //! Labs that stand: found by their journals, looked at, entered, taken down.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::etcd;
 use super::journal::{self, Entry, Journal, Purpose};
-use super::netns::{self, Place};
+use super::place::{Kind, Place};
 use super::process::{self, ProcessId};
 use super::scenario::{self, Scenario};
-use super::topology;
+use super::{cgroup, container, host, netns, topology};
 
 /// The file in a lab's folder that holds its scenario.
 pub const SCENARIO: &str = "scenario.toml";
@@ -102,6 +101,7 @@ impl Standing {
                 scenario,
                 purpose,
                 owner,
+                ..
             } => Some((scenario.as_str(), *purpose, *owner)),
             _ => None,
         })
@@ -141,6 +141,8 @@ impl Standing {
             )),
             _ => None,
         });
+        // Of commands that a person has run only those count that still run.
+        let processes = processes.filter(|(what, _, alive)| *alive || !what.starts_with("exec-"));
         Status {
             name: self.name().to_owned(),
             scenario: scenario.to_owned(),
@@ -174,6 +176,7 @@ impl Standing {
         }
         let scenario = self.scenario()?;
         let inside = place(&self.journal, &scenario, place_name)?.prepare()?;
+        command.env(process::MARK, self.journal.identity()?);
         process::record_own(&self.journal, &format!("exec-{place_name}"))?;
         inside
             .enter()
@@ -186,7 +189,7 @@ impl Standing {
     /// or runs it is one of them, or more would come.
     fn alive(&self, inodes: &BTreeSet<u64>) -> Result<BTreeSet<ProcessId>> {
         let entries = self.journal.entries()?;
-        let mut alive = process::of_lab(&entries, inodes);
+        let mut alive = process::of_lab(self.name(), &entries, inodes);
         let stands = entries.contains(&Entry::Ready);
         alive.extend(
             self.first()
@@ -203,31 +206,39 @@ impl Standing {
     }
 }
 
-/// Where processes of a host or container run: its namespace, and its own
-/// resolver where the scenario names one.
+/// Where processes of a host or container run. A container without a runtime
+/// has all but its network from its host.
 pub fn place(journal: &Journal, scenario: &Scenario, name: &str) -> Result<Place> {
-    let namespace = topology::namespace(journal.name(), name);
-    let mut overrides = Vec::new();
-    if let Some(nameserver) = scenario.nameserver(name) {
-        let files = [
-            ("resolv.conf", format!("nameserver {nameserver}\n")),
-            // Or a resolver daemon of the machine answers over its socket.
-            ("nsswitch.conf", "hosts: files dns\n".to_owned()),
-        ];
-        for (file, text) in files {
-            let source = journal.path(&format!("{name}-{file}"));
-            std::fs::write(&source, text)
-                .with_context(|| format!("cannot write {}", source.display()))?;
-            let target = PathBuf::from("/etc").join(file);
-            if file == "resolv.conf" || target.exists() {
-                overrides.push((source, target));
-            }
-        }
+    let entries = journal.entries()?;
+    let lab = journal.name();
+    let place = Place::network(name, topology::namespace(lab, name));
+    let is_kept = entries.iter().any(
+        |entry| matches!(entry, Entry::Container { name: container, .. } if container == name),
+    );
+    if is_kept {
+        let keeper = keeper(&entries, &container::keeper(name))?;
+        let cgroups = cgroup::of_process(keeper.pid, lab)?;
+        return Ok(place.kept_by(keeper, Kind::Container).with_cgroups(cgroups));
     }
-    Ok(Place {
-        namespace: Some(namespace),
-        overrides,
-    })
+    let host = scenario
+        .container(name)
+        .map_or(name, |container| &container.host);
+    let keeper = keeper(&entries, &host::keeper(host))?;
+    let cgroup = cgroup::of_host(lab, host)?;
+    Ok(place.kept_by(keeper, Kind::Host).with_cgroups(vec![cgroup]))
+}
+
+fn keeper(entries: &[Entry], name: &str) -> Result<ProcessId> {
+    let mut written = entries.iter().rev().filter_map(|entry| match entry {
+        Entry::Process { what, pid, start } if what == name => Some(ProcessId {
+            pid: *pid,
+            start: *start,
+        }),
+        _ => None,
+    });
+    written
+        .next()
+        .with_context(|| format!("the journal of the lab has no process {name}"))
 }
 
 /// Whether someone still wants this lab: it stands for a person to look at,
@@ -237,8 +248,8 @@ pub fn is_in_use(journal: &Journal) -> Result<bool> {
     Ok(state != "interrupted")
 }
 
-/// Removes everything that the journal names: processes, namespaces with
-/// their links, and the journal itself. May be repeated.
+/// Removes everything that the journal names: processes, containers, cgroups,
+/// namespaces with their links and mounts, and the journal itself. May be repeated.
 pub fn tear_down(journal: &Journal) -> Result<()> {
     let entries = journal.entries()?;
     let lab = Standing {
@@ -247,9 +258,11 @@ pub fn tear_down(journal: &Journal) -> Result<()> {
     };
     let inodes: BTreeSet<u64> = lab.namespaces().filter_map(netns::inode_of).collect();
     end_processes(&lab, &inodes)?;
-    for name in lab.namespaces() {
-        netns::delete(name)?;
+    container::remove(&lab.entries)?;
+    if lab.entries.contains(&Entry::Cgroups) {
+        cgroup::remove(lab.name())?;
     }
+    netns::delete(lab.namespaces())?;
     journal.clone().remove()?;
     journal::sweep()
 }
@@ -285,7 +298,7 @@ fn end_processes(lab: &Standing, inodes: &BTreeSet<u64>) -> Result<()> {
                 return Ok(());
             }
             alive.difference(&told).try_for_each(|process| {
-                let signal = match hasty.contains(process) {
+                let signal = match hasty.contains(process) || process.is_init() {
                     true => libc::SIGKILL,
                     false => signal,
                 };

@@ -6,12 +6,16 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::scenario::{Container, Host, Net, Scenario};
+use super::scenario::{Backend, Container, Host, Net, Scenario};
 use super::tunnel::Ipv4Net;
-use super::{flannel, ip, netns};
+use super::{ip, netns};
 
 /// The place that holds the underlay's bridge.
 pub const SWITCH: &str = "underlay";
+/// Bytes that flannel's UDP backend adds to a packet: IP and UDP header.
+const UDP_HEADER: u32 = 28;
+/// Those of its VXLAN backend: these, VXLAN's and the inner Ethernet header.
+const VXLAN_HEADER: u32 = 50;
 
 /// Name of the network namespace of a host or container.
 pub fn namespace(lab: &str, place: &str) -> String {
@@ -25,122 +29,224 @@ pub fn build(
     scenario: &Scenario,
     mut before: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
-    let mut add = |place: &str| -> Result<()> {
-        super::interrupt::check()?;
-        let name = namespace(lab, place);
-        if netns::exists(&name) {
+    let places = std::iter::once(SWITCH).chain(scenario.places());
+    let names: Vec<String> = places.map(|place| namespace(lab, place)).collect();
+    for name in &names {
+        if netns::exists(name) {
             bail!(
                 "the network namespace {name} exists already and is not this lab's; remove it with `ip netns delete {name}`"
             );
         }
-        before(&name)?;
-        netns::add(&name)
-    };
-    add(SWITCH)?;
+        before(name)?;
+    }
+    super::interrupt::check()?;
+    netns::add(&names)?;
+    let mut later = Vec::new();
     for place in scenario.places() {
-        add(place)?;
-        set_sysctls(&namespace(lab, place), scenario)?;
+        let wanted = sysctls(scenario, place);
+        let missing = set_sysctls(&namespace(lab, place), &wanted, true)?;
+        later.push((place, missing));
     }
-    let mtu = scenario.underlay.mtu;
-    ip::batch(
-        Some(&namespace(lab, SWITCH)),
-        &[
-            format!("link add br0 mtu {mtu} type bridge mcast_snooping 0"),
-            "link set br0 up".to_owned(),
-        ],
-    )?;
+    super::interrupt::check()?;
+    ip::batch(Some(&namespace(lab, SWITCH)), &switch(lab, scenario))?;
     for host in &scenario.hosts {
-        attach_host(lab, scenario, host)?;
+        ip::batch(
+            Some(&namespace(lab, &host.name)),
+            &inside_host(lab, scenario, host),
+        )?;
     }
-    scenario
-        .containers
-        .iter()
-        .try_for_each(|container| attach_container(lab, scenario, container))
+    super::interrupt::check()?;
+    for container in &scenario.containers {
+        let mut lines = vec!["link set lo up".to_owned(), "link set eth0 up".to_owned()];
+        if !container.late {
+            lines.extend(addresses(scenario, container)?);
+        }
+        ip::batch(Some(&namespace(lab, &container.name)), &lines)?;
+    }
+    for (place, missing) in later {
+        set_sysctls(&namespace(lab, place), &missing, false)?;
+    }
+    Ok(())
 }
 
-fn attach_host(lab: &str, scenario: &Scenario, host: &Host) -> Result<()> {
-    let (port, mtu, inside) = (
-        &host.name,
-        scenario.underlay.mtu,
-        namespace(lab, &host.name),
-    );
-    ip::batch(
-        Some(&namespace(lab, SWITCH)),
-        &[
-            format!("link add {port} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {inside}"),
-            format!("link set {port} master br0 up"),
-        ],
-    )?;
-    let mut lines: Vec<String> = host
-        .addresses
-        .iter()
-        .map(|Net(address)| format!("address add {address} dev eth0"))
-        .collect();
-    lines.push("link set eth0 up".to_owned());
-    lines.extend(host.routes.iter().map(|route| format!("route add {route}")));
-    if let Some(Net(subnet)) = host.subnet
-        && scenario
-            .containers
+/// The segments, as bridges with a port for each link of a host.
+fn switch(lab: &str, scenario: &Scenario) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut bridge = |name: &str, mtu: u32| {
+        lines.push(format!(
+            "link add {name} mtu {mtu} type bridge mcast_snooping 0"
+        ));
+        lines.push(format!("link set {name} up"));
+    };
+    bridge(SWITCH, scenario.underlay.mtu);
+    for segment in &scenario.segments {
+        bridge(&segment.name, segment.mtu);
+    }
+    for host in &scenario.hosts {
+        let inside = namespace(lab, &host.name);
+        let mut attach = |segment: &str, port: &str, mtu: u32, device: &str, own: u32| {
+            lines.push(format!(
+                "link add {port} mtu {mtu} type veth peer name {device} mtu {own} netns {inside}"
+            ));
+            lines.push(format!("link set {port} master {segment} up"));
+        };
+        let mtu = scenario.underlay.mtu;
+        attach(SWITCH, &host.name, mtu, "eth0", host.mtu.unwrap_or(mtu));
+        for (n, link) in host.links.iter().enumerate() {
+            let mut segments = scenario.segments.iter();
+            let segment = segments.find(|segment| segment.name == link.segment);
+            let mtu = segment.map_or(scenario.underlay.mtu, |segment| segment.mtu);
+            let port = format!("{}.{n}", host.name);
+            attach(
+                &link.segment,
+                &port,
+                mtu,
+                &link.device,
+                link.mtu.unwrap_or(mtu),
+            );
+        }
+    }
+    lines
+}
+
+/// All that `ip` does in a host, the scenario's own lines last.
+fn inside_host(lab: &str, scenario: &Scenario, host: &Host) -> Vec<String> {
+    let mut lines = vec!["link set lo up".to_owned()];
+    let mut up = |device: &str, addresses: &[Net]| {
+        let added = addresses
             .iter()
-            .any(|container| container.host == host.name)
-    {
-        lines.push(format!(
-            "link add docker0 mtu {} type bridge mcast_snooping 0",
-            tunnel_mtu(scenario)
-        ));
-        lines.push(format!(
-            "address add {}/{} dev docker0",
-            first_address(subnet),
-            subnet.prefix
-        ));
-        lines.push("link set docker0 up".to_owned());
+            .map(|Net(address)| format!("address add {address} dev {device}"));
+        lines.extend(added);
+        lines.push(format!("link set {device} up"));
+    };
+    up("eth0", &host.addresses);
+    for link in &host.links {
+        up(&link.device, &link.addresses);
     }
-    ip::batch(Some(&inside), &lines)
+    let containers = scenario.containers.iter();
+    let containers: Vec<_> = containers.filter(|one| one.host == host.name).collect();
+    let bridge = &host.bridge.name;
+    if let Some(address) = bridge_address(host)
+        && (host.bridge.address.is_some() || !containers.is_empty())
+    {
+        let mtu = bridge_mtu(scenario, host);
+        lines.extend([
+            format!("link add {bridge} mtu {mtu} type bridge mcast_snooping 0"),
+            format!("address add {address} dev {bridge}"),
+            format!("link set {bridge} up"),
+        ]);
+    }
+    for container in containers {
+        let inside = namespace(lab, &container.name);
+        let port = format!("veth-{}", container.name);
+        let bridge_mtu = bridge_mtu(scenario, host);
+        let mtu = container.mtu.unwrap_or(bridge_mtu);
+        lines.extend([
+            format!(
+                "link add {port} mtu {bridge_mtu} type veth peer name eth0 mtu {mtu} netns {inside}"
+            ),
+            format!("link set {port} master {bridge} up"),
+        ]);
+    }
+    lines.extend(host.routes.iter().map(|route| format!("route add {route}")));
+    lines.extend(host.ip.iter().cloned());
+    lines
 }
 
-fn attach_container(lab: &str, scenario: &Scenario, container: &Container) -> Result<()> {
-    let (inside, mtu) = (namespace(lab, &container.name), tunnel_mtu(scenario));
-    let port = format!("veth-{}", container.name);
-    ip::batch(
-        Some(&namespace(lab, &container.host)),
-        &[
-            format!("link add {port} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {inside}"),
-            format!("link set {port} master docker0 up"),
-        ],
-    )?;
+/// Address and routes of a container.
+fn addresses(scenario: &Scenario, container: &Container) -> Result<Vec<String>> {
     let Net(address) = container.address;
-    ip::batch(
-        Some(&inside),
-        &[
-            format!("address add {address} dev eth0"),
-            "link set eth0 up".to_owned(),
-            format!("route add default via {}", first_address(address)),
-        ],
-    )
+    let mut lines = vec![format!("address add {address} dev eth0")];
+    match &container.routes {
+        Some(routes) => lines.extend(routes.iter().map(|route| format!("route add {route}"))),
+        None => {
+            let bridge = scenario.host(&container.host).and_then(bridge_address);
+            let bridge = bridge
+                .with_context(|| format!("the container `{}` has no bridge", container.name))?;
+            lines.push(format!("route add default via {}", bridge.address));
+        }
+    }
+    Ok(lines)
+}
+
+/// Gives the containers that are `late` what the others have had from the start.
+pub fn give_late_addresses(lab: &str, scenario: &Scenario) -> Result<()> {
+    let late = scenario.containers.iter().filter(|one| one.late);
+    for container in late {
+        ip::batch(
+            Some(&namespace(lab, &container.name)),
+            &addresses(scenario, container)?,
+        )?;
+    }
+    Ok(())
+}
+
+/// What dockerd would give the bridge of `host`.
+fn bridge_address(host: &Host) -> Option<Ipv4Net> {
+    let of_subnet = |Net(subnet): Net| Ipv4Net {
+        address: first_address(subnet),
+        ..subnet
+    };
+    host.bridge
+        .address
+        .map(|Net(address)| address)
+        .or_else(|| host.subnet.map(of_subnet))
+}
+
+fn bridge_mtu(scenario: &Scenario, host: &Host) -> u32 {
+    host.bridge.mtu.unwrap_or_else(|| overlay_mtu(scenario))
+}
+
+/// The scenario's sysctls for `place`, a host's own after those for all.
+fn sysctls<'a>(scenario: &'a Scenario, place: &str) -> Vec<(&'a str, &'a str)> {
+    let own = scenario
+        .host(place)
+        .into_iter()
+        .flat_map(|host| &host.sysctls);
+    let all = scenario.sysctls.iter().chain(own);
+    all.map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
 }
 
 /// `/proc/sys/net` shows the namespace of the thread that opens it. They are
-/// set before there are links, so that `default` counts for every link.
-fn set_sysctls(namespace: &str, scenario: &Scenario) -> Result<()> {
+/// set before there are links, so that `default` counts for every link; those
+/// of a link itself are returned (`early`), to be set when it is there.
+fn set_sysctls<'a>(
+    namespace: &str,
+    wanted: &[(&'a str, &'a str)],
+    early: bool,
+) -> Result<Vec<(&'a str, &'a str)>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
     netns::inside(namespace, || {
         // A kernel started without IPv6 has nothing to be switched off.
         let has_ipv6 = Path::new("/proc/sys/net/ipv6").exists();
-        scenario
-            .sysctls
-            .iter()
-            .filter(|(name, _)| has_ipv6 || !name.starts_with("net.ipv6."))
-            .try_for_each(|(name, value)| {
-                let path = Path::new("/proc/sys").join(name.replace('.', "/"));
-                std::fs::write(&path, value)
-                    .with_context(|| format!("cannot set {name} to {value} in {namespace}"))
-            })
+        let mut missing = Vec::new();
+        for &(name, value) in wanted {
+            let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+            if !has_ipv6 && name.starts_with("net.ipv6.") {
+                continue;
+            }
+            if early && !path.exists() {
+                missing.push((name, value));
+                continue;
+            }
+            std::fs::write(&path, value)
+                .with_context(|| format!("cannot set {name} to {value} in {namespace}"))?;
+        }
+        Ok(missing)
     })?
 }
 
 /// The MTU that flannel gives its device and writes into subnet.env.
-fn tunnel_mtu(scenario: &Scenario) -> u32 {
-    let overhead = scenario.overlay.as_ref().map_or(0, flannel::overhead);
-    scenario.underlay.mtu.saturating_sub(overhead)
+pub fn overlay_mtu(scenario: &Scenario) -> u32 {
+    let header = match scenario.overlay.as_ref().map(|overlay| overlay.backend) {
+        Some(Backend::Udp) => UDP_HEADER,
+        Some(Backend::Vxlan) => VXLAN_HEADER,
+        Some(Backend::HostGw) | None => 0,
+    };
+    scenario.underlay.mtu.saturating_sub(header)
 }
 
 /// The address that dockerd gives its bridge.
@@ -174,7 +280,7 @@ pub fn tunnel_command(
     command
         .arg("--listen")
         .args(public(host).map(|address| address.to_string()));
-    command.arg("--mtu").arg(tunnel_mtu(scenario).to_string());
+    command.arg("--mtu").arg(overlay_mtu(scenario).to_string());
     for peer in scenario.hosts.iter().filter(|peer| peer.name != host.name) {
         if let (Some(Net(lease)), Some(address)) = (peer.subnet, leased(peer)) {
             command

@@ -80,10 +80,7 @@ impl Own {
     }
 
     fn subnet_file(&self, host: &str) -> String {
-        let (_, line) = self.daemon(host);
-        let at = line.iter().position(|word| word == "--subnet-file");
-        let path = &line[at.expect("a subnet file") + 1];
-        self.lab.exec_ok(host, &["cat", path])
+        self.lab.exec_ok(host, &["cat", "/run/flannel/subnet.env"])
     }
 
     fn etcdctl(&self, arguments: &[&str]) -> String {
@@ -354,9 +351,7 @@ fn the_real_flanneld_runs_where_it_is_named() {
         );
         assert!(public.is_none_or(|public| started.iter().any(|line| line.contains(public))));
     }
-    let files: Vec<_> = ["one", "two"]
-        .map(|host| own.subnet_file_of_real(host))
-        .into();
+    let files: Vec<_> = ["one", "two"].map(|host| own.subnet_file(host)).into();
     assert!(
         files[0].contains("FLANNEL_SUBNET=10.5.52.1/24"),
         "{files:?}"
@@ -377,13 +372,4 @@ fn the_real_flanneld_runs_where_it_is_named() {
     assert!(!missing.status.success());
     ok(&["down", &name]);
     fs::remove_dir_all(&folder).expect("the folder can be removed");
-}
-
-impl Own {
-    /// The script that stands for flanneld has become a sleep: its file is
-    /// known by the lab's folder.
-    fn subnet_file_of_real(&self, host: &str) -> String {
-        let path = format!("/run/netdig/lab/{}/{host}-subnet.env", self.lab.0);
-        fs::read_to_string(path).expect("a subnet file")
-    }
 }

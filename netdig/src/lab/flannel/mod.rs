@@ -20,7 +20,6 @@ use super::ip;
 use super::registry::{Change, Registry, Watched};
 use super::tunnel::{self, Ipv4Net, Tunnel, TunnelOptions};
 pub use options::FlannelOptions;
-pub use part::overhead;
 
 /// How long it waits before it tries again what has failed.
 const AGAIN: Duration = Duration::from_secs(1);
