@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::scenario::{Container, Host, Net, Scenario};
 use super::tunnel::Ipv4Net;
-use super::{flannel, ip, netns};
+use super::{ip, netns};
 
 /// The place that holds the underlay's bridge.
 pub const SWITCH: &str = "underlay";

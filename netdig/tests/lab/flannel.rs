@@ -19,27 +19,27 @@ daemon = "lab"
 {overlay}
 
 [etcd]
-at = "a"
+at = "one"
 
 [[host]]
-name = "a"
+name = "one"
 addresses = ["10.1.1.95/24"]
 subnet = "10.5.52.0/24"
 
 [[host]]
-name = "b"
+name = "two"
 addresses = ["10.1.1.187/24"]
 subnet = "10.5.13.0/24"
 
 [[container]]
 name = "ca"
-host = "a"
+host = "one"
 address = "10.5.52.2/24"
 runtime = "namespace"
 
 [[container]]
 name = "cb"
-host = "b"
+host = "two"
 address = "10.5.13.2/24"
 runtime = "namespace"
 "#
@@ -80,22 +80,19 @@ impl Own {
     }
 
     fn subnet_file(&self, host: &str) -> String {
-        let (_, line) = self.daemon(host);
-        let at = line.iter().position(|word| word == "--subnet-file");
-        let path = &line[at.expect("a subnet file") + 1];
-        self.lab.exec_ok(host, &["cat", path])
+        self.lab.exec_ok(host, &["cat", "/run/flannel/subnet.env"])
     }
 
     fn etcdctl(&self, arguments: &[&str]) -> String {
         let words = ["env", "ETCDCTL_API=3", "etcdctl"];
-        self.lab.exec_ok("a", &[&words[..], arguments].concat())
+        self.lab.exec_ok("one", &[&words[..], arguments].concat())
     }
 
     fn v2(&self, key: &str, more: &[&str]) -> Value {
         let url = format!("http://127.0.0.1:4001/v2/keys{key}");
         let said = self
             .lab
-            .exec_ok("a", &[&["curl", "-sS", &url], more].concat());
+            .exec_ok("one", &[&["curl", "-sS", &url], more].concat());
         serde_json::from_str(&said).expect("JSON")
     }
 
@@ -110,7 +107,7 @@ impl Own {
             "ip route show 10.5.13.0/24; ip neighbour show dev {device} to 10.5.13.0/24 nud permanent; \
              bridge fdb show dev {device} | grep 'dst 10.1.1.187' || true"
         );
-        self.lab.exec_ok("a", &["sh", "-c", &look])
+        self.lab.exec_ok("one", &["sh", "-c", &look])
     }
 }
 
@@ -146,13 +143,13 @@ fn udp_leases_in_v2_and_carries() {
         r#"{"Network":"10.5.0.0/16","SubnetLen":24,"Backend":{"Type":"udp","Port":8285}}"#
     );
     assert_eq!(
-        own.subnet_file("a"),
+        own.subnet_file("one"),
         "FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=10.5.52.1/24\nFLANNEL_MTU=1472\nFLANNEL_IPMASQ=false\n"
     );
     // Without the other's lease the daemon knows no way, and says so to who asks.
     let key = "/coreos.com/network/subnets/10.5.13.0-24";
     own.v2(key, &["-X", "DELETE"]);
-    wait_until("the way to b is gone", || {
+    wait_until("the way to two is gone", || {
         let out = own
             .lab
             .exec("ca", &["curl", "-sS", "-m", "2", "http://10.5.13.2/"]);
@@ -174,7 +171,7 @@ fn vxlan_sets_route_neighbour_and_forwarding_entry_and_takes_them_away() {
     own.ping();
     let mac = own
         .lab
-        .exec_ok("b", &["ip", "-br", "link", "show", "flannel.7"]);
+        .exec_ok("two", &["ip", "-br", "link", "show", "flannel.7"]);
     let mac = mac.split_whitespace().nth(2).expect("a hardware address");
     let key = "/coreos.com/network/subnets/10.5.13.0-24";
     assert_eq!(
@@ -183,7 +180,7 @@ fn vxlan_sets_route_neighbour_and_forwarding_entry_and_takes_them_away() {
             "{{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"vxlan\",\"BackendData\":{{\"VNI\":7,\"VtepMAC\":\"{mac}\"}}}}\n"
         )
     );
-    assert!(own.subnet_file("b").contains("FLANNEL_MTU=1450\n"));
+    assert!(own.subnet_file("two").contains("FLANNEL_MTU=1450\n"));
     let ways = own.ways("flannel.7");
     for way in [
         "10.5.13.0/24 via 10.5.13.0 dev flannel.7 onlink".to_owned(),
@@ -193,7 +190,7 @@ fn vxlan_sets_route_neighbour_and_forwarding_entry_and_takes_them_away() {
         assert!(ways.contains(&way), "{way}: {ways}");
     }
     own.etcdctl(&["del", key]);
-    wait_until("all that led to b is gone", || {
+    wait_until("all that led to two is gone", || {
         own.ways("flannel.7").is_empty()
     });
 }
@@ -211,7 +208,7 @@ fn host_gw_routes_by_the_public_address_until_the_lease_expires() {
         own.etcdctl(&["get", "--print-value-only", key]),
         "{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"host-gw\"}\n"
     );
-    assert!(own.subnet_file("a").contains("FLANNEL_MTU=1500\n"));
+    assert!(own.subnet_file("one").contains("FLANNEL_MTU=1500\n"));
     assert_eq!(
         own.ways("eth0").trim(),
         "10.5.13.0/24 via 10.1.1.187 dev eth0"
@@ -227,7 +224,7 @@ fn host_gw_routes_by_the_public_address_until_the_lease_expires() {
     });
     own.ping();
     // Nobody renews any more.
-    kill(own.daemon("b").0);
+    kill(own.daemon("two").0);
     wait_until("the route is gone", || own.ways("eth0").is_empty());
     assert_eq!(version(), None);
 }
@@ -244,7 +241,7 @@ fn a_lease_is_found_by_its_public_address_after_a_restart() {
     );
     let own = Own::up("again2", &text);
     own.ping();
-    let (pid, mut line) = own.daemon("b");
+    let (pid, mut line) = own.daemon("two");
     kill(pid);
     let at = line
         .iter()
@@ -254,7 +251,7 @@ fn a_lease_is_found_by_its_public_address_after_a_restart() {
     let ready = PathBuf::from(line.last().expect("the ready file"));
     fs::remove_file(&ready).expect("the ready file can be removed");
     let mut other = Command::new(NETDIG)
-        .args(["lab", "exec", "b", "--name", &own.lab.0, "--"])
+        .args(["lab", "exec", "two", "--name", &own.lab.0, "--"])
         .args(&line)
         .stderr(Stdio::null())
         .spawn()
@@ -278,7 +275,7 @@ fn a_lease_is_found_by_its_public_address_after_a_restart() {
     let lease = leases
         .iter()
         .find(|node| node["key"] == keys[0])
-        .expect("b's");
+        .expect("two's");
     assert!(
         lease["value"]
             .as_str()
@@ -295,7 +292,7 @@ fn without_a_configuration_the_daemons_wait_and_go_on_when_it_comes() {
         return;
     }
     let own = Own::up("wait3", &scenario("config = \"\"\nprefix = \"/other/net\""));
-    let log = format!("/run/netdig/lab/{}/tunnel-a.log", own.lab.0);
+    let log = format!("/run/netdig/lab/{}/tunnel-one.log", own.lab.0);
     let log = fs::read_to_string(log).expect("a log");
     assert!(log.contains("no key /other/net/config"), "{log}");
     assert_eq!(own.etcdctl(&["get", "--prefix", "/other/net"]), "");
@@ -354,7 +351,7 @@ fn the_real_flanneld_runs_where_it_is_named() {
         );
         assert!(public.is_none_or(|public| started.iter().any(|line| line.contains(public))));
     }
-    let files: Vec<_> = ["a", "b"].map(|host| own.subnet_file_of_real(host)).into();
+    let files: Vec<_> = ["one", "two"].map(|host| own.subnet_file(host)).into();
     assert!(
         files[0].contains("FLANNEL_SUBNET=10.5.52.1/24"),
         "{files:?}"
@@ -375,13 +372,4 @@ fn the_real_flanneld_runs_where_it_is_named() {
     assert!(!missing.status.success());
     ok(&["down", &name]);
     fs::remove_dir_all(&folder).expect("the folder can be removed");
-}
-
-impl Own {
-    /// The script that stands for flanneld has become a sleep: its file is
-    /// known by the lab's folder.
-    fn subnet_file_of_real(&self, host: &str) -> String {
-        let path = format!("/run/netdig/lab/{}/{host}-subnet.env", self.lab.0);
-        fs::read_to_string(path).expect("a subnet file")
-    }
 }

@@ -20,7 +20,6 @@ use super::ip;
 use super::registry::{Change, Registry, Watched};
 use super::tunnel::{self, Ipv4Net, Tunnel, TunnelOptions};
 pub use options::FlannelOptions;
-pub use part::overhead;
 
 /// How long it waits before it tries again what has failed.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -188,7 +187,8 @@ impl Daemon<'_> {
     }
 
     fn try_lease(&self, config: &Config, content: &Lease) -> Result<Option<Ipv4Net>> {
-        let leases = leases(&self.registry.list(&self.below())?.entries);
+        let entries = self.registry.list(&self.below())?.entries;
+        let leases = leases(&entries);
         let own = leases
             .iter()
             .find(|(_, lease)| lease.public_ip == self.public_ip)
@@ -199,8 +199,12 @@ impl Daemon<'_> {
                     "{own} is leased by {} already",
                     self.public_ip
                 ));
-                self.renew(own, content)?;
-                return Ok(Some(own));
+                let key = self.key(own);
+                let revision = entries.iter().find(|entry| entry.key == key);
+                let revision = revision.map_or(0, |entry| entry.revision);
+                let (value, ttl) = (content.json(), Some(self.options.ttl));
+                let renewed = self.registry.replace(&key, &value, ttl, revision)?;
+                return Ok(renewed.then_some(own));
             }
             log(format_args!(
                 "the lease of {own} does not fit the configuration"

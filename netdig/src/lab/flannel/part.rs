@@ -8,9 +8,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::lease::Config;
-use crate::lab::scenario::{Api, Backend, Daemon, Host, Net, Overlay, Scenario};
+use crate::lab::scenario::{Api, Daemon, Host, Net, Overlay, Scenario};
 use crate::lab::tunnel::Ipv4Net;
 use crate::lab::{Lab, etcd, programs, topology};
+
+/// In a host's own /run.
+const SUBNET_FILE: &str = "/run/flannel/subnet.env";
 
 /// How it is learned that a daemon works.
 enum Ready {
@@ -32,15 +35,6 @@ impl Ready {
                 fs::read_to_string(path).is_ok_and(|text| text.contains("FLANNEL_MTU="))
             }
         }
-    }
-}
-
-/// Bytes that the overlay takes from the underlay's MTU.
-pub const fn overhead(overlay: &Overlay) -> u32 {
-    match overlay.backend {
-        Backend::Udp => 28,
-        Backend::Vxlan => 50,
-        Backend::HostGw => 0,
     }
 }
 
@@ -74,13 +68,12 @@ impl Lab {
             let command = topology::tunnel_command(&self.scenario, host, subnet, &ready)?;
             return Ok((command, Ready::File(ready)));
         }
-        let subnet_file = self.subnet_file(host);
         let real = match overlay.daemon {
             Daemon::Lab => None,
             Daemon::Any | Daemon::Real => programs::find("flanneld")?,
         };
         let mut command = match &real {
-            Some(flanneld) => Command::new(flanneld),
+            Some(flanneld) => foretold(flanneld, overlay, subnet),
             None if overlay.daemon == Daemon::Real => bail!(
                 "the scenario asks for the real flanneld, which is not on PATH; name it with --flanneld"
             ),
@@ -92,10 +85,9 @@ impl Lab {
                 command
             }
         };
-        add_arguments(&mut command, &self.scenario, overlay, host, &subnet_file);
+        add_arguments(&mut command, &self.scenario, overlay, host);
         if real.is_some() {
-            foretell(&subnet_file, overlay, subnet)?;
-            return Ok((command, Ready::SubnetFile(subnet_file)));
+            return Ok((command, Ready::SubnetFile(SUBNET_FILE.into())));
         }
         command.args([
             "--api",
@@ -111,11 +103,6 @@ impl Lab {
         command.arg("--ready-file").arg(&ready);
         Ok((command, Ready::File(ready)))
     }
-
-    /// Where a host's daemon writes what it leased.
-    fn subnet_file(&self, host: &Host) -> PathBuf {
-        self.path(&format!("{}-subnet.env", host.name))
-    }
 }
 
 const fn api_name(api: Api) -> &'static str {
@@ -126,13 +113,7 @@ const fn api_name(api: Api) -> &'static str {
 }
 
 /// What flanneld is told, and in the same words the lab's own.
-fn add_arguments(
-    command: &mut Command,
-    scenario: &Scenario,
-    overlay: &Overlay,
-    host: &Host,
-    subnet_file: &Path,
-) {
+fn add_arguments(command: &mut Command, scenario: &Scenario, overlay: &Overlay, host: &Host) {
     let endpoints = etcd::endpoints(scenario, &host.name).into_iter();
     let urls: Vec<String> = endpoints
         .map(|address| format!("http://{address}"))
@@ -142,20 +123,22 @@ fn add_arguments(
     if let Some(address) = host.public_ip {
         command.args(["--public-ip", &address.to_string()]);
     }
-    command.arg("--subnet-file").arg(subnet_file);
+    command.args(["--subnet-file", SUBNET_FILE]);
 }
 
-/// flanneld leases the subnet that it finds in the file of an earlier one, if
-/// it is free.
-fn foretell(path: &Path, overlay: &Overlay, subnet: Ipv4Net) -> Result<()> {
-    let first = subnet.network().address.to_bits() | 1;
-    let text = format!(
-        "FLANNEL_NETWORK={}\nFLANNEL_SUBNET={}/{}\n",
+/// flanneld, which leases the subnet that it finds in the file of an earlier one,
+/// if it is free: the file is written first.
+fn foretold(flanneld: &Path, overlay: &Overlay, subnet: Ipv4Net) -> Command {
+    let first = Ipv4Addr::from_bits(subnet.network().address.to_bits() | 1);
+    let script = format!(
+        "mkdir -p /run/flannel && echo FLANNEL_NETWORK={} > {SUBNET_FILE} && \
+         echo FLANNEL_SUBNET={first}/{} >> {SUBNET_FILE} && exec \"$0\" \"$@\"",
         overlay.network.0.network(),
-        Ipv4Addr::from_bits(first),
         subnet.prefix
     );
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(flanneld);
+    command
 }
 
 /// Public addresses of all whose leases will come; none where the

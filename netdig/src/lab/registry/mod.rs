@@ -31,8 +31,6 @@ pub struct KeyValue {
     pub value: String,
     /// v2's modifiedIndex, v3's mod_revision.
     pub revision: u64,
-    /// v3: the lease that it goes with; 0 for none, and with v2.
-    pub lease: i64,
 }
 
 /// What stands at one moment.
@@ -75,10 +73,6 @@ enum Condition {
 impl Registry {
     pub const fn new(api: Api, endpoints: Vec<SocketAddrV4>) -> Registry {
         Registry { api, endpoints }
-    }
-
-    pub const fn api(&self) -> Api {
-        self.api
     }
 
     /// All keys below `prefix`: v2's directory and all in it (or the key of that
@@ -148,11 +142,6 @@ impl Registry {
             Api::V2 => v2::delete(self, key),
             Api::V3 => v3::delete(self, key),
         }
-    }
-
-    /// Gives a v3 lease its full time again; `false` where it has ended.
-    pub fn keep_alive(&self, lease: i64) -> Result<bool> {
-        v3::keep_alive(self, lease)
     }
 
     /// What happens below `prefix` (as [`Registry::list`] means it) after `revision`.

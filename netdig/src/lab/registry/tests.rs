@@ -178,18 +178,6 @@ fn a_watch_from_a_forgotten_revision_says_so() {
 }
 
 #[test]
-fn a_lease_is_kept_alive_until_it_has_ended() {
-    let Some(etcd) = Etcd::start("lease") else {
-        return;
-    };
-    let registry = etcd.registry(Api::V3);
-    registry.put("/l", "1", Some(100)).unwrap();
-    let lease = registry.get("/l").unwrap().unwrap().lease;
-    assert!(registry.keep_alive(lease).unwrap());
-    assert!(!registry.keep_alive(lease + 1).unwrap());
-}
-
-#[test]
 fn nobody_there_is_said_with_every_address() {
     let (one, two) = (free(), free());
     let error = Registry::new(Api::V3, vec![one, two])

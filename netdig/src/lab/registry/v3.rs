@@ -74,12 +74,6 @@ fn grant(registry: &Registry, ttl_s: u32) -> Result<i64> {
         .with_context(|| format!("etcd granted no lease: {object}"))
 }
 
-pub fn keep_alive(registry: &Registry, lease: i64) -> Result<bool> {
-    let request = json!({ "ID": lease.to_string() });
-    let object = ask(registry, "/v3/lease/keepalive", &request)?;
-    Ok(number(&object["result"]["TTL"]) > 0)
-}
-
 pub fn watch(watch: &mut Watch, wait: Duration) -> Result<Watched> {
     let end = Instant::now() + wait;
     let stream = match &mut watch.stream {
@@ -140,10 +134,6 @@ fn key_value(kv: &Value) -> Result<KeyValue> {
         key: text("key")?,
         value: text("value")?,
         revision: number(&kv["mod_revision"]),
-        lease: kv["lease"]
-            .as_str()
-            .and_then(|id| id.parse().ok())
-            .unwrap_or(0),
     })
 }
 
