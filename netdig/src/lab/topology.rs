@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::scenario::{Container, Host, Net, Scenario};
+use super::scenario::{Backend, Container, Host, Net, Scenario};
 use super::tunnel::Ipv4Net;
-use super::{ip, netns};
+use super::{flannel, ip, netns};
 
 /// The place that holds the underlay's bridge.
 pub const SWITCH: &str = "underlay";
@@ -237,8 +237,12 @@ fn set_sysctls<'a>(
 
 /// The MTU that flannel gives its device and writes into subnet.env.
 pub fn overlay_mtu(scenario: &Scenario) -> u32 {
-    let overhead = scenario.overlay.as_ref().map_or(0, flannel::overhead);
-    scenario.underlay.mtu.saturating_sub(overhead)
+    let header = match scenario.overlay.as_ref().map(|overlay| overlay.backend) {
+        Some(Backend::Udp) => flannel::UDP_HEADER,
+        Some(Backend::Vxlan) => flannel::VXLAN_HEADER,
+        Some(Backend::HostGw) | None => 0,
+    };
+    scenario.underlay.mtu.saturating_sub(header)
 }
 
 /// The address that dockerd gives its bridge.

@@ -38,13 +38,16 @@ impl Iface {
     }
 }
 
+/// IP and UDP.
+pub const UDP_HEADER: u32 = 28;
+/// With VXLAN's own header, and the Ethernet header inside.
+pub const VXLAN_HEADER: u32 = 50;
+
 /// Bytes that the backend adds to a packet.
 pub const fn overhead(backend: lease::Backend) -> u32 {
     match backend {
-        // IP and UDP.
-        lease::Backend::Udp { .. } => 28,
-        // With VXLAN's own header, and the Ethernet header inside.
-        lease::Backend::Vxlan { .. } => 50,
+        lease::Backend::Udp { .. } => UDP_HEADER,
+        lease::Backend::Vxlan { .. } => VXLAN_HEADER,
         lease::Backend::HostGw => 0,
     }
 }

@@ -2,11 +2,13 @@
 //! leads to the subnets of the others as long as their leases last.
 
 mod backend;
+
 mod lease;
 mod options;
 mod part;
 mod subnet_file;
 
+pub use backend::{UDP_HEADER, VXLAN_HEADER};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4};
