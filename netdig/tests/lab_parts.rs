@@ -86,3 +86,44 @@ fn parts_do_as_the_real_ones() {
     lab.until(&log, "Config reload failed");
     assert!(lab.shell("cat /etc/old/list").contains("stuck"));
 }
+
+/// A script stands for confd: what it is told, and which files it finds.
+#[test]
+fn confd_runs_in_the_renderers_place() {
+    let folder = std::env::temp_dir().join(format!("netdig-confd-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (confd, template) = (folder.join("confd"), folder.join("list.tmpl"));
+    let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\" && echo \"$@\" >>told\n";
+    std::fs::write(&confd, script).expect("a script");
+    std::fs::set_permissions(&confd, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("a script that can be run");
+    std::fs::write(&template, "{{getv \"/a\"}}").expect("a template");
+    let mut command = Command::new(NETDIG);
+    command.args(["lab", "render", "--node", "127.0.0.1:1", "--api", "v2"]);
+    command.args(["--prefix=/lb", "--key=/a", "--check=test -s \"{{.src}}\""]);
+    command.arg("--template").arg(&template);
+    command.arg("--dest").arg(folder.join("out/list"));
+    command.arg("--confd").arg(&confd);
+    command.arg("--confdir").arg(folder.join("c"));
+    let output = command.output().expect("netdig starts");
+    assert!(output.status.success(), "{output:?}");
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).expect(file);
+    let here = folder.display();
+    let told = format!("-backend etcd -node http://127.0.0.1:1 -prefix /lb -confdir {here}/c");
+    assert_eq!(read("told"), format!("{told} -onetime\n{told} -watch\n"));
+    assert_eq!(read("c/templates/list.tmpl"), "{{getv \"/a\"}}");
+    let resource = read("c/conf.d/list.toml");
+    for line in [
+        "[template]".to_owned(),
+        "src = \"list.tmpl\"".to_owned(),
+        format!("dest = \"{here}/out/list\""),
+        "keys = [\"/a\"]".to_owned(),
+        r#"check_cmd = "test -s \"{{.src}}\"""#.to_owned(),
+    ] {
+        assert!(
+            resource.lines().any(|said| said == line),
+            "{line}: {resource}"
+        );
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+}
