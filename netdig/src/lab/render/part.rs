@@ -102,6 +102,8 @@ fn command(
         command.arg("--bind-mounted");
     }
     if let Some(confd) = confd {
+        // As it was named where netdig was started; a place may have other folders.
+        let confd = std::path::absolute(confd).context("cannot find the working folder")?;
         command.arg("--confd").arg(confd);
         command.arg("--confdir").arg(folder.join("confd"));
     }

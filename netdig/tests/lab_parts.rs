@@ -1,0 +1,129 @@
+//! Servers, announcers and renderers as parts of a lab, with real etcd and haproxy.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+const NETDIG: &str = env!("CARGO_BIN_EXE_netdig");
+const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab_parts");
+
+struct Named(String);
+
+impl Named {
+    fn shell(&self, script: &str) -> String {
+        let words = [
+            "exec", "balancer", "--name", &self.0, "--", "sh", "-c", script,
+        ];
+        String::from_utf8_lossy(&netdig(&words).stdout).into_owned()
+    }
+
+    fn until(&self, script: &str, wanted: &str) {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let said = self.shell(script);
+            if said.contains(wanted) {
+                return;
+            }
+            assert!(Instant::now() < end, "`{script}` has no {wanted:?}: {said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        netdig(&["down", &self.0]);
+    }
+}
+
+fn netdig(arguments: &[&str]) -> Output {
+    let mut command = Command::new(NETDIG);
+    command.arg("lab").args(arguments);
+    command.output().expect("netdig starts")
+}
+
+#[test]
+fn parts_do_as_the_real_ones() {
+    if !Path::new("/dev/net/tun").exists() {
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"));
+        return;
+    }
+    let lab = Named(format!("test-{}-parts", std::process::id()));
+    let up = netdig(&["up", SCENARIO, "--name", &lab.0]);
+    assert!(
+        up.status.success(),
+        "{}",
+        String::from_utf8_lossy(&up.stderr)
+    );
+    // A late container had no address when its unit wrote.
+    lab.until("cat /etc/haproxy/haproxy.cfg", "server slow :80 check");
+    lab.until(
+        "cat /etc/haproxy/haproxy.cfg",
+        "server web 192.168.69.2:80 check",
+    );
+    // One that writes again has it by and by; the file is a mount point, and keeps its inode.
+    lab.until("cat /etc/old/list", "slow=192.168.69.3:80\n");
+    lab.until("grep -c ' /etc/old/list ' /proc/self/mountinfo", "1");
+    lab.until("stat -c %a /etc/old/list", "640");
+    lab.until("cat /run/curl3", "it's \"1\"");
+    lab.until(
+        "curl -si -m 3 http://192.168.69.2/",
+        "X-Greeting: to \"you\"",
+    );
+    lab.until(
+        "curl -si -m 3 http://192.168.69.2:81/",
+        "text/plain: Content-type",
+    );
+    // A failed check leaves the file alone.
+    let put =
+        "ETCDCTL_API=2 etcdctl --endpoints http://127.0.0.1:4001 set /lb/services/myapp/domain ";
+    lab.shell(&format!("{put}bad"));
+    let log = format!("cat /run/netdig/lab/{}/renderer-old.log", lab.0);
+    lab.until(&log, "Config check failed");
+    assert!(!lab.shell("cat /etc/old/list").contains("bad"));
+    // A failed reload is logged; the file is there.
+    lab.shell(&format!("{put}stuck"));
+    lab.until(&log, "Config reload failed");
+    assert!(lab.shell("cat /etc/old/list").contains("stuck"));
+}
+
+/// A script stands for confd: what it is told, and which files it finds.
+#[test]
+fn confd_runs_in_the_renderers_place() {
+    let folder = std::env::temp_dir().join(format!("netdig-confd-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (confd, template) = (folder.join("confd"), folder.join("list.tmpl"));
+    let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\" && echo \"$@\" >>told\n";
+    std::fs::write(&confd, script).expect("a script");
+    std::fs::set_permissions(&confd, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("a script that can be run");
+    std::fs::write(&template, "{{getv \"/a\"}}").expect("a template");
+    let mut command = Command::new(NETDIG);
+    command.args(["lab", "render", "--node", "127.0.0.1:1", "--api", "v2"]);
+    command.args(["--prefix=/lb", "--key=/a", "--check=test -s \"{{.src}}\""]);
+    command.arg("--template").arg(&template);
+    command.arg("--dest").arg(folder.join("out/list"));
+    command.arg("--confd").arg(&confd);
+    command.arg("--confdir").arg(folder.join("c"));
+    let output = command.output().expect("netdig starts");
+    assert!(output.status.success(), "{output:?}");
+    let read = |file: &str| std::fs::read_to_string(folder.join(file)).expect(file);
+    let here = folder.display();
+    let told = format!("-backend etcd -node http://127.0.0.1:1 -prefix /lb -confdir {here}/c");
+    assert_eq!(read("told"), format!("{told} -onetime\n{told} -watch\n"));
+    assert_eq!(read("c/templates/list.tmpl"), "{{getv \"/a\"}}");
+    let resource = read("c/conf.d/list.toml");
+    for line in [
+        "[template]".to_owned(),
+        "src = \"list.tmpl\"".to_owned(),
+        format!("dest = \"{here}/out/list\""),
+        "keys = [\"/a\"]".to_owned(),
+        r#"check_cmd = "test -s \"{{.src}}\"""#.to_owned(),
+    ] {
+        assert!(
+            resource.lines().any(|said| said == line),
+            "{line}: {resource}"
+        );
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+}
