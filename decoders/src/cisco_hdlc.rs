@@ -42,12 +42,10 @@ pub(crate) fn next(cursor: &mut Cursor<'_, '_>, number: u16) -> Next {
         CDP => named::decode(cursor, Kind::Cdp, 0),
         OSI => {
             // A byte of padding, which some senders leave out.
-            if cursor
-                .rest()
-                .first()
-                .is_some_and(|byte| !osi::is_clns(*byte))
-            {
-                cursor.skip(1);
+            match cursor.rest().first() {
+                None => return cursor.too_short("osi", 1),
+                Some(byte) if !osi::is_clns(*byte) => cursor.skip(1),
+                Some(_) => {}
             }
             osi::decode(cursor)
         }

@@ -44,16 +44,25 @@ pub enum Reason {
     TooManyLayers,
 }
 
+/// `1 byte is missing`, `2 bytes are missing`.
+struct Missing(usize);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 byte is missing"),
+            more => write!(f, "{more} bytes are missing"),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Reason::Cut { missing } => write!(f, "capture was cut, {missing} bytes are missing"),
+            Reason::Cut { missing } => write!(f, "capture was cut, {}", Missing(missing)),
             Reason::Segmented { missing: 0 } => f.write_str("goes on in the next segment"),
             Reason::Segmented { missing } => {
-                write!(
-                    f,
-                    "goes on in the next segment, {missing} bytes are missing"
-                )
+                write!(f, "goes on in the next segment, {}", Missing(missing))
             }
             Reason::TooShort { needed, available } => {
                 write!(f, "needs {needed} bytes and has {available}")

@@ -17,7 +17,10 @@ use netdig::source::pcap::CaptureReader;
 use netdig::tracker::Tracker;
 
 /// The link types that are decoded, and one that is not.
-const LINKS: [u16; 9] = [0, 1, 101, 108, 113, 228, 229, 276, 147];
+const LINKS: [u16; 24] = [
+    0, 1, 101, 108, 113, 228, 229, 276, 147, 9, 51, 100, 104, 105, 107, 119, 127, 163, 166, 178,
+    204, 226, 239, 242,
+];
 /// Ports behind which something is looked for.
 const PORTS: [u16; 24] = [
     8285, 8472, 4789, 4790, 6081, 6784, 6080, 5555, 3544, 2152, 6635, 6783, 4500, 500, 51820, 1701,

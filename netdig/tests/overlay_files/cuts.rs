@@ -8,7 +8,10 @@ use decoders::{Error, LengthSource, LinkType, Packet, Ports, decode, decode_stri
 use serde_json::json;
 
 /// The frame as any link's: what it is not is decoded without harm.
-const LINKS: [u32; 9] = [0, 1, 101, 108, 113, 228, 229, 276, 147];
+const LINKS: [u32; 24] = [
+    0, 1, 101, 108, 113, 228, 229, 276, 147, 9, 51, 100, 104, 105, 107, 119, 127, 163, 166, 178,
+    204, 226, 239, 242,
+];
 
 fn shape(packet: &Packet<'_>) -> Vec<(&'static str, decoders::Span)> {
     let layers = packet.layers.iter();

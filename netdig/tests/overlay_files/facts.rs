@@ -511,7 +511,7 @@ fn tunnels(facts: &mut Facts, layers: &[Node], names: &[&str]) {
                 && names
                     .iter()
                     .take_while(|name| **name != "mpls")
-                    .any(|name| is_ip_name(name))
+                    .any(is_ip_name)
             || node.name == "gtp" && node.get("gtp.message").and_then(number) == Some(255)
     });
     let ips = names.iter().filter(|name| is_ip_name(name));
