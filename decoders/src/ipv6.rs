@@ -4,7 +4,7 @@ use crate::cursor::{Cursor, Next};
 use crate::ip;
 use crate::layer::{Layer, Span};
 use crate::length::LengthSource;
-use crate::packet::FragmentInfo;
+use crate::packet::{FragmentInfo, Packet};
 use crate::stop::Reason;
 use core::net::Ipv6Addr;
 use etherparse::Ipv6HeaderSlice;
@@ -115,6 +115,38 @@ impl Ipv6Extension<'_> {
             6 => Some("crh-32"),
             _ => None,
         }
+    }
+
+    /// Addresses in a routing header, in the order of its bytes: of SRv6 (RFC 8754)
+    /// the segments, the last of the path first, of a source route (RFC 2460) the
+    /// hops, of mobile IP (RFC 6275) the home address. `packet` is the one that has
+    /// this header.
+    ///
+    /// ```
+    /// use decoders::{Layer, LinkType, Ports, decode};
+    /// let mut frame = vec![0x60, 0, 0, 0, 0, 24, 43, 64];
+    /// frame.extend([[0x20; 16], [0x30; 16]].concat());
+    /// frame.extend([59, 2, 4, 0, 0, 0, 0, 0]); // SRv6, one segment
+    /// frame.extend([0x40; 16]);
+    /// let packet = decode(LinkType::Ipv6, &frame, frame.len(), &Ports::default());
+    /// let Some(Layer::Ipv6Extension(header)) = packet.layers.last() else { panic!() };
+    /// let segments: Vec<_> = header.segments(&packet).collect();
+    /// assert_eq!(segments, ["4040:4040:4040:4040:4040:4040:4040:4040".parse::<core::net::Ipv6Addr>().unwrap()]);
+    /// ```
+    pub fn segments<'a>(&self, packet: &Packet<'a>) -> impl Iterator<Item = Ipv6Addr> + use<'a> {
+        let begin = self.span.start as usize + self.first.len();
+        let end = self.span.start as usize + self.header_len();
+        let most = match self.routing().map(|(kind, _)| kind) {
+            Some(0) => usize::MAX,
+            Some(2) => 1,
+            // The number of the last, counted from 0; options may follow.
+            Some(4) => usize::from(self.first[4]) + 1,
+            _ => 0,
+        };
+        let data: &'a [u8] = packet.data;
+        let (addresses, _) = data.get(begin..end).unwrap_or(&[]).as_chunks::<16>();
+        let addresses = addresses.iter().take(most);
+        addresses.map(|bytes| Ipv6Addr::from_octets(*bytes))
     }
 
     /// Length of a jumbogram's payload, of a hop-by-hop header whose first

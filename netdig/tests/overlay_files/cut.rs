@@ -54,7 +54,14 @@ pub fn excuse(
         "icmp.quoted.proto",
     ];
     rule(without(theirs, ours, &icmp), ICMP);
-    let beyond = ["routing.type", "routing.left", "ah.spi", "ah.seq", "mpls"];
+    let beyond = [
+        "routing.type",
+        "routing.left",
+        "routing.segments",
+        "ah.spi",
+        "ah.seq",
+        "mpls",
+    ];
     rule(without(theirs, ours, &beyond), WHOLE);
     rule(without(ours, theirs, &["outer.src", "outer.dst"]), TUNNEL);
     let chains = [&*ours, &*theirs].map(|facts| facts.get("layers").cloned().unwrap_or_default());

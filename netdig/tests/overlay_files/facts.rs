@@ -274,6 +274,8 @@ pub fn ours(packet: &Value) -> Facts {
             (!values.is_empty()).then(|| values.join(",")),
         );
     }
+    let segments = packet.pointer("/routing/segments").map(Value::to_string);
+    put(&mut facts, "routing.segments", segments);
     let labels = packet.pointer("/mpls/labels").and_then(Value::as_array);
     put(
         &mut facts,
@@ -766,6 +768,17 @@ fn ipv6(facts: &mut Facts, ip: &Node) {
             ("routing.left", "ipv6.routing.segleft"),
         ],
     );
+    let segments: Vec<&str> = [
+        "ipv6.routing.srh.addr",
+        "ipv6.routing.src.addr",
+        "ipv6.routing.mipv6.home_address",
+    ]
+    .iter()
+    .flat_map(|field| ip.all(field))
+    .map(|node| node.show.as_str())
+    .collect();
+    let segments = (!segments.is_empty()).then(|| Value::from(segments).to_string());
+    put(facts, "routing.segments", segments);
     put(facts, "ip.len", payload.map(|length| length.to_string()));
     put(facts, "ip.src", ip.get("ipv6.src").map(str::to_owned));
     put(facts, "ip.dst", ip.get("ipv6.dst").map(str::to_owned));

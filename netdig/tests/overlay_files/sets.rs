@@ -497,6 +497,28 @@ fn ipv6_named() -> Vec<Vec<u8>> {
         ipv6(135, 64, &cat(&[&[59, 1, 5, 0, 0, 0, 0, 0], &[0; 8]])),
         ipv6(139, 64, &cat(&[&[59, 4, 1, 0x11, 0, 0, 0, 0], &[0; 32]])),
         ipv6(140, 64, &cat(&[&[17, 0, 0x80, 0, 0, 0, 0, 1], &datagram])),
+        // Two segments and an option; a source route of two.
+        ipv6(
+            43,
+            64,
+            &cat(&[
+                &[17, 5, 4, 1, 1, 0, 0, 0],
+                &link_local(7),
+                &link_local(8),
+                &[4, 6, 0, 0, 0, 0, 0, 0],
+                &datagram,
+            ]),
+        ),
+        ipv6(
+            43,
+            64,
+            &cat(&[
+                &[17, 4, 0, 1, 0, 0, 0, 0],
+                &link_local(7),
+                &link_local(8),
+                &datagram,
+            ]),
+        ),
     ]
 }
 

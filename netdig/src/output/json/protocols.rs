@@ -2,7 +2,7 @@
 
 use decoders::{Layer, Packet};
 use serde::Serialize;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Those of one packet's innermost IP packet.
 #[derive(Default)]
@@ -123,18 +123,20 @@ pub(super) struct Routing {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'static str>,
     left: u8,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    segments: Vec<Ipv6Addr>,
 }
 
 impl Protocols {
     pub(super) fn of(packet: &Packet<'_>) -> Protocols {
         let mut found = Protocols::default();
         for layer in packet.innermost_layers() {
-            found.add(layer);
+            found.add(packet, layer);
         }
         found
     }
 
-    fn add(&mut self, layer: &Layer<'_>) {
+    fn add(&mut self, packet: &Packet<'_>, layer: &Layer<'_>) {
         match layer {
             Layer::Esp(esp) => {
                 let (spi, seq) = (esp.spi(), esp.sequence());
@@ -176,7 +178,12 @@ impl Protocols {
             Layer::Ipv6Extension(extension) => {
                 if let Some((kind, left)) = extension.routing() {
                     let name = extension.routing_name();
-                    self.routing = Some(Routing { kind, name, left });
+                    self.routing = Some(Routing {
+                        kind,
+                        name,
+                        left,
+                        segments: extension.segments(packet).collect(),
+                    });
                 }
             }
             Layer::Sctp(sctp) => self.sctp = Some(Sctp::of(sctp)),
