@@ -391,21 +391,26 @@ fn orphans_of_a_daemon_are_found() {
         .find(|process| process["name"] == "nginx-0-frontend1")
         .and_then(|process| process["pid"].as_u64())
         .expect("nginx");
-    // The master listens before it makes its worker.
-    let mut worker = None;
+    let child = |pid: u64| {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let mut child = None;
+        for pid in children.unwrap_or_default().split_whitespace() {
+            child = child.or(pid.parse::<u64>().ok());
+        }
+        child
+    };
+    // In a container what was started is the child of a process outside; the master
+    // listens before it makes its worker.
+    let (mut master, mut worker) = (None, None);
     wait_until("nginx has a worker", || {
-        let children = fs::read_to_string(format!("/proc/{nginx}/task/{nginx}/children"));
-        let children = children.expect("nginx runs");
-        worker = children
-            .split_whitespace()
-            .next()
-            .and_then(|pid| pid.parse::<u64>().ok());
+        master = child(nginx);
+        worker = master.and_then(child);
         worker.is_some()
     });
-    let worker = worker.expect("a worker");
+    let (master, worker) = (master.expect("a master"), worker.expect("a worker"));
     // SAFETY: a process that the lab started for this test.
-    unsafe { libc::kill(nginx as i32, libc::SIGKILL) };
-    wait_until("nginx's master ends", || !alive(nginx));
+    unsafe { libc::kill(master as i32, libc::SIGKILL) };
+    wait_until("nginx's master ends", || !alive(master));
     assert!(alive(worker), "the worker outlives its master");
     ok(&["down", &lab.0]);
     assert!(!alive(worker));

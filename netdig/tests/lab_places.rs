@@ -238,7 +238,11 @@ fn a_host_has_files_a_name_and_links_of_its_own() {
         lab.prints("inside", "ip route")
             .contains("default via 10.77.1.254")
     );
-    assert_eq!(lab.prints("tardy", "ip -4 -o address show dev eth0"), "");
+    // Late, but there in the end.
+    assert!(
+        lab.prints("tardy", "ip -4 -o address show dev eth0")
+            .contains("10.77.1.3/24")
+    );
     assert_eq!(lab.prints("tardy", "hostname"), "one\n");
     lab.down();
     lab.is_gone();

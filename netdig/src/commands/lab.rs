@@ -142,7 +142,7 @@ fn up(scenario: &str, name: Option<String>) -> Result<bool> {
     let lab = Lab::build(&name, scenario, Purpose::Up)?;
     lab::do_steps(&lab)?;
     let text = next(&name, &lab);
-    lab.keep();
+    lab.keep()?;
     print(&mut io::stdout().lock(), text)?;
     Ok(true)
 }

@@ -240,11 +240,18 @@ pub fn contain(options: &ContainOptions) -> Result<()> {
         // to see one of them. Where there is only one, nothing is mounted here.
         let _ = mounts::detach(Path::new("/sys/fs/cgroup/unified"));
     }
-    let mut command = Command::new(&options.runtime);
+    let mut command = runtime_command(&options.runtime);
     command.args(["run", "--detach", "--bundle"]).arg(bundle);
     command.arg("--pid-file").arg(pid_file(bundle));
     Err(command.arg(&options.id).exec())
         .with_context(|| format!("cannot start `{}`", options.runtime))
+}
+
+/// The runtime, which keeps its state in [`state_folder`] whoever logged in.
+fn runtime_command(runtime: &str) -> Command {
+    let mut command = Command::new(runtime);
+    command.env_remove("XDG_RUNTIME_DIR");
+    command
 }
 
 fn state_folder(runtime: &str) -> PathBuf {
@@ -288,7 +295,7 @@ pub fn remove(entries: &[Entry]) -> Result<()> {
         if !state.exists() {
             continue;
         }
-        let mut command = Command::new(runtime);
+        let mut command = runtime_command(runtime);
         command.args(["delete", "--force", id]);
         command
             .stdin(Stdio::null())

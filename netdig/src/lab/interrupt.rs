@@ -33,9 +33,19 @@ pub fn poll_until<T>(
     deadline: Duration,
     mut probe: impl FnMut() -> Result<Option<T>>,
 ) -> Result<Option<T>> {
+    poll_through(deadline, || {
+        check()?;
+        probe()
+    })
+}
+
+/// The same whatever signals come: for what has to be done after one.
+pub fn poll_through<T>(
+    deadline: Duration,
+    mut probe: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
     let end = Instant::now() + deadline;
     loop {
-        check()?;
         if let Some(found) = probe()? {
             return Ok(Some(found));
         }

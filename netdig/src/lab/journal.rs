@@ -1,21 +1,26 @@
 //! What a lab has made, written down before it is made: whoever comes after a
 //! crash finds everything, and nothing that is not the lab's.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessId;
-use super::{container, netns};
+use super::{container, interrupt, netns};
 
 /// One folder a lab. On Linux `/run` does not survive a reboot, and no more
 /// does anything that a lab makes.
 pub const ROOT: &str = "/run/netdig/lab";
 const FILE: &str = "journal";
+/// How long another may take to take a lab down, and hold what all share.
+const HELD: Duration = Duration::from_secs(60);
+const LOCKED: Duration = Duration::from_secs(30);
 /// Folders that are not a lab yet.
 const NEW: &str = ".new-";
 /// Files beside them that say which shared folders are there only for the labs.
@@ -75,6 +80,8 @@ impl Journal {
         let owner = ProcessId::own()?;
         let _lock = lock()?;
         let new = Path::new(ROOT).join(format!("{NEW}{}-{name}", owner.pid));
+        // One of an earlier process with this number.
+        let _ = fs::remove_dir_all(&new);
         fs::create_dir_all(&new).with_context(|| {
             format!(
                 "cannot make the folder {}; the lab needs root",
@@ -189,6 +196,35 @@ impl Journal {
         Ok(identity_in(&self.entries()?).to_owned())
     }
 
+    /// The lab for this process alone, as long as the file lives, or until the
+    /// folder is gone. `None` where it is gone already, or where another has it
+    /// and is not waited for.
+    pub fn hold(&self, wait: bool) -> Result<Option<File>> {
+        let path = self.path(FILE);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(|| format!("cannot open {}", path.display()))?,
+        };
+        let locked = interrupt::poll_through(HELD, || match file.try_lock() {
+            Ok(()) => Ok(Some(true)),
+            Err(TryLockError::WouldBlock) => Ok((!wait).then_some(false)),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        })?;
+        match locked {
+            Some(true) => {}
+            Some(false) => return Ok(None),
+            None => bail!(
+                "another netdig has been taking the lab {} down for a minute",
+                self.name
+            ),
+        }
+        // Another lab may have the name by now.
+        let same = netns::inode(&path) == file.metadata().ok().map(|ours| ours.ino());
+        Ok(same.then_some(file))
+    }
+
     /// Removes the lab's folder.
     pub fn remove(self) -> Result<()> {
         match fs::remove_dir_all(&self.folder) {
@@ -220,7 +256,14 @@ fn identity(name: &str) -> String {
 /// Held while folders that all labs share come and go.
 pub fn lock() -> Result<File> {
     let run = File::open("/run").context("cannot open /run")?;
-    run.lock().context("cannot lock /run against other labs")?;
+    let locked = interrupt::poll_through(LOCKED, || match run.try_lock() {
+        Ok(()) => Ok(Some(())),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => {
+            Err(error).context("cannot lock /run against other labs")
+        }
+    })?;
+    locked.context("somebody holds a lock on the folder /run; `lslocks` says who")?;
     Ok(run)
 }
 
@@ -270,7 +313,9 @@ fn folders() -> Result<Vec<(String, PathBuf)>> {
     let mut folders = Vec::new();
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot read {ROOT}"))?;
-        if let Ok(name) = entry.file_name().into_string() {
+        if let Ok(name) = entry.file_name().into_string()
+            && (name.starts_with('.') || entry.path().is_dir())
+        {
             folders.push((name, entry.path()));
         }
     }

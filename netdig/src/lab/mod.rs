@@ -41,6 +41,7 @@ use place::Place;
 pub use run::{Ending, Report, Task, do_steps, lab_name, many, one};
 use scenario::{Scenario, Server};
 pub use server::Missing;
+use standing::Patience;
 pub use standing::{PlaceStatus, Status, all, by_place, find, sweep, tear_down};
 
 /// How long a part may take until it works.
@@ -57,7 +58,7 @@ pub struct Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if !self.keep
-            && let Err(error) = standing::tear_down(&self.journal)
+            && let Err(error) = standing::tear_down(&self.journal, Patience::None)
         {
             eprintln!(
                 "netdig: the lab {} could not be taken down: {error:#}; try `netdig lab down {0}`",
@@ -108,19 +109,23 @@ impl Lab {
         lab.start_renderers()?;
         lab.announce()?;
         lab.give_late_addresses()?;
-        lab.journal.add(&Entry::Ready)?;
+        if purpose == Purpose::Run {
+            lab.journal.add(&Entry::Ready)?;
+        }
         Ok(lab)
     }
 
-    /// Lets the lab stand after this process.
-    pub fn keep(mut self) {
+    /// Lets the lab stand after this process: all that was to be done is done.
+    pub fn keep(mut self) -> Result<()> {
+        self.journal.add(&Entry::Ready)?;
         self.keep = true;
+        Ok(())
     }
 
     /// Takes it down; an error where something of it stays.
     pub fn down(mut self) -> Result<()> {
         self.keep = true;
-        standing::tear_down(&self.journal)
+        standing::tear_down(&self.journal, Patience::None)
     }
 
     pub fn scenario(&self) -> &Scenario {
@@ -219,7 +224,7 @@ fn claim(name: &str, scenario: &str, purpose: Purpose) -> Result<Journal> {
             );
         }
         eprintln!("netdig: removing what an interrupted run left of the lab {name}");
-        standing::tear_down(&left)?;
+        standing::tear_down(&left, Patience::Waits)?;
     }
     Journal::create(name, scenario, purpose)?
         .with_context(|| format!("another netdig is building the lab {name}"))

@@ -121,6 +121,7 @@ pub fn spawn(
     tied: bool,
 ) -> Result<Child> {
     let recorder = Recorder::new(journal, what)?;
+    keep_environment_out(&mut command);
     command.env(MARK, journal.identity()?);
     let inside = place.prepare()?;
     let parent = std::process::id().cast_signed();
@@ -144,6 +145,21 @@ pub fn spawn(
     command
         .spawn()
         .with_context(|| format!("cannot start `{program}` in {place}"))
+}
+
+/// Leaves a command nothing of the person's environment that changes what it
+/// does: proxies, endpoints, options of etcd's and other clients.
+fn keep_environment_out(command: &mut Command) {
+    const KEPT: [&str; 7] = ["PATH", "HOME", "LANG", "TERM", "TZ", "USER", "LOGNAME"];
+    let own: Vec<_> = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+        .collect();
+    command.env_clear();
+    let kept = KEPT
+        .iter()
+        .filter_map(|name| Some((*name, std::env::var_os(name)?)));
+    command.envs(kept).envs(own);
 }
 
 /// Writes the calling process into the journal: for one that is about to

@@ -202,8 +202,16 @@ impl Standing {
 
     /// Takes the lab down.
     pub fn tear_down(self) -> Result<()> {
-        tear_down(&self.journal)
+        tear_down(&self.journal, Patience::Waits)
     }
+}
+
+/// What to do where another takes the same lab down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It is left to that one.
+    None,
+    Waits,
 }
 
 /// Where processes of a host or container run. A container without a runtime
@@ -250,7 +258,10 @@ pub fn is_in_use(journal: &Journal) -> Result<bool> {
 
 /// Removes everything that the journal names: processes, containers, cgroups,
 /// namespaces with their links and mounts, and the journal itself. May be repeated.
-pub fn tear_down(journal: &Journal) -> Result<()> {
+pub fn tear_down(journal: &Journal, patience: Patience) -> Result<()> {
+    let Some(_alone) = journal.hold(patience == Patience::Waits)? else {
+        return Ok(());
+    };
     let entries = journal.entries()?;
     let lab = Standing {
         journal: journal.clone(),

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::programs;
-use super::super::{interrupt, journal::Journal, standing};
+use super::super::standing::{self, Patience};
+use super::super::{interrupt, journal::Journal};
 use super::{Ending, Report};
 
 /// Between one look at the runs and the next.
@@ -201,7 +202,9 @@ impl Run {
     /// A run that was killed has left its lab.
     fn take_down(&self) -> Result<()> {
         match Journal::open(&self.lab)? {
-            Some(journal) if !standing::is_in_use(&journal)? => standing::tear_down(&journal),
+            Some(journal) if !standing::is_in_use(&journal)? => {
+                standing::tear_down(&journal, Patience::Waits)
+            }
             _ => Ok(()),
         }
         .with_context(|| format!("the lab {} could not be taken down", self.lab))
