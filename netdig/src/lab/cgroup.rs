@@ -77,6 +77,21 @@ pub fn of_host(lab: &str, host: &str) -> Result<PathBuf> {
     Ok(hierarchy.mounted.join(of_lab(lab)).join(host))
 }
 
+/// Refuses where somebody has cgroups of the lab's name.
+pub fn check_free(lab: &str) -> Result<()> {
+    let taken = Hierarchy::all()?
+        .into_iter()
+        .map(|hierarchy| hierarchy.mounted.join(of_lab(lab)))
+        .find(|folder| folder.exists());
+    match taken {
+        None => Ok(()),
+        Some(folder) => bail!(
+            "the cgroup {} exists already and is not this lab's; give the lab another name with --name",
+            folder.display()
+        ),
+    }
+}
+
 pub fn add(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| {
         format!(

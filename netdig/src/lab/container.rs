@@ -89,6 +89,13 @@ fn is_installed(program: &str) -> bool {
 fn start_one<'a>(lab: &Lab, container: &'a Container, runtime: &str) -> Result<Started<'a>> {
     let name = &container.name;
     let id = topology::namespace(lab.journal.name(), name);
+    let state = state_folder(runtime).join(&id);
+    if state.exists() {
+        bail!(
+            "{runtime} has a container {id} already, which is not this lab's; give the lab another \
+             name with --name"
+        );
+    }
     lab.journal.add(&Entry::Container {
         name: name.clone(),
         id: id.clone(),

@@ -49,6 +49,7 @@ pub fn keeper(host: &str) -> String {
 
 /// Starts the keepers of all hosts; none of them is waited for.
 pub fn start(lab: &Lab) -> Result<Vec<Child>> {
+    cgroup::check_free(lab.journal.name())?;
     lab.journal.add(&Entry::Cgroups)?;
     let hosts = lab.scenario.hosts.iter();
     hosts.map(|host| start_one(lab, host)).collect()

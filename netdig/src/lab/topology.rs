@@ -70,9 +70,9 @@ fn switch(lab: &str, scenario: &Scenario) -> Vec<String> {
     let mut lines = Vec::new();
     let mut bridge = |name: &str, mtu: u32| {
         lines.push(format!(
-            "link add {name} mtu {mtu} type bridge mcast_snooping 0"
+            "link add name {name} mtu {mtu} type bridge mcast_snooping 0"
         ));
-        lines.push(format!("link set {name} up"));
+        lines.push(format!("link set dev {name} up"));
     };
     bridge(SWITCH, scenario.underlay.mtu);
     for segment in &scenario.segments {
@@ -82,9 +82,9 @@ fn switch(lab: &str, scenario: &Scenario) -> Vec<String> {
         let inside = namespace(lab, &host.name);
         let mut attach = |segment: &str, port: &str, mtu: u32, device: &str, own: u32| {
             lines.push(format!(
-                "link add {port} mtu {mtu} type veth peer name {device} mtu {own} netns {inside}"
+                "link add name {port} mtu {mtu} type veth peer name {device} mtu {own} netns {inside}"
             ));
-            lines.push(format!("link set {port} master {segment} up"));
+            lines.push(format!("link set dev {port} master {segment} up"));
         };
         let mtu = scenario.underlay.mtu;
         attach(SWITCH, &host.name, mtu, "eth0", host.mtu.unwrap_or(mtu));
@@ -113,7 +113,7 @@ fn inside_host(lab: &str, scenario: &Scenario, host: &Host) -> Vec<String> {
             .iter()
             .map(|Net(address)| format!("address add {address} dev {device}"));
         lines.extend(added);
-        lines.push(format!("link set {device} up"));
+        lines.push(format!("link set dev {device} up"));
     };
     up("eth0", &host.addresses);
     for link in &host.links {
@@ -127,9 +127,9 @@ fn inside_host(lab: &str, scenario: &Scenario, host: &Host) -> Vec<String> {
     {
         let mtu = bridge_mtu(scenario, host);
         lines.extend([
-            format!("link add {bridge} mtu {mtu} type bridge mcast_snooping 0"),
+            format!("link add name {bridge} mtu {mtu} type bridge mcast_snooping 0"),
             format!("address add {address} dev {bridge}"),
-            format!("link set {bridge} up"),
+            format!("link set dev {bridge} up"),
         ]);
     }
     for container in containers {
@@ -139,9 +139,9 @@ fn inside_host(lab: &str, scenario: &Scenario, host: &Host) -> Vec<String> {
         let mtu = container.mtu.unwrap_or(bridge_mtu);
         lines.extend([
             format!(
-                "link add {port} mtu {bridge_mtu} type veth peer name eth0 mtu {mtu} netns {inside}"
+                "link add name {port} mtu {bridge_mtu} type veth peer name eth0 mtu {mtu} netns {inside}"
             ),
-            format!("link set {port} master {bridge} up"),
+            format!("link set dev {port} master {bridge} up"),
         ]);
     }
     lines.extend(host.routes.iter().map(|route| format!("route add {route}")));
