@@ -42,6 +42,12 @@ fn output(program: &str, arguments: &[&str]) -> Result<String> {
 /// Runs several commands of `ip` in one process, in the named network
 /// namespace or in the current one; stops at the first that fails.
 pub fn batch(namespace: Option<&str>, lines: &[String]) -> Result<()> {
+    batch_holding(Stdio::null(), namespace, lines)
+}
+
+/// The same with a lock as its standard output, which it then holds to its end,
+/// also where netdig is killed meanwhile.
+pub fn batch_holding(lock: Stdio, namespace: Option<&str>, lines: &[String]) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
     }
@@ -52,7 +58,7 @@ pub fn batch(namespace: Option<&str>, lines: &[String]) -> Result<()> {
     command
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(lock)
         .stderr(Stdio::piped());
     let mut child = command.spawn().context(MISSING)?;
     let written = child

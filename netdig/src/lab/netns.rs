@@ -30,7 +30,7 @@ pub fn exists(name: &str) -> bool {
 
 /// Makes named namespaces; their loopback is down.
 pub fn add(names: &[String]) -> Result<()> {
-    let _lock = journal::lock()?;
+    let lock = journal::lock()?;
     if !Path::new(FOLDER).exists() {
         let marker = Path::new(journal::ROOT).join(MARKER);
         fs::write(&marker, "").with_context(|| format!("cannot write {}", marker.display()))?;
@@ -39,11 +39,13 @@ pub fn add(names: &[String]) -> Result<()> {
         .iter()
         .map(|name| format!("netns add {name}"))
         .collect();
-    ip::batch(None, &lines)
+    ip::batch_holding(lock.into(), None, &lines)
 }
 
 /// Removes named namespaces, as far as they exist; their links go with them.
 pub fn delete<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
+    // `ip` may still be making some for a netdig that is no more.
+    let _lock = journal::lock()?;
     let lines: Vec<_> = names
         .filter(|name| exists(name))
         .map(|name| format!("netns delete {name}"))
