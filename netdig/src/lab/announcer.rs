@@ -116,10 +116,9 @@ fn inherited(namespace: &str) -> Result<OwnedFd> {
 /// that is not the one that it runs in.
 fn command(announcer: &Announcer, node: SocketAddrV4, namespace: Option<i32>) -> Command {
     let mut command = Command::new("sh");
-    command
-        .args(["-c", &script(announcer, node, namespace)])
-        .envs([("ETCDCTL_ENDPOINTS", ""), ("ETCDCTL_ENDPOINT", "")]);
-    for name in ["ETCDCTL_ENDPOINTS", "ETCDCTL_ENDPOINT"] {
+    command.args(["-c", &script(announcer, node, namespace)]);
+    // The script's own, and what etcdctl would rather believe.
+    for name in ["address", "ETCDCTL_ENDPOINTS", "ETCDCTL_ENDPOINT"] {
         command.env_remove(name);
     }
     if let Some(number) = namespace {
@@ -264,6 +263,16 @@ mod tests {
             "{looks}"
         );
         assert!(looks.ends_with("&& echo wrote; sleep 5; done"), "{looks}");
+    }
+
+    #[test]
+    fn an_address_of_the_environment_is_not_the_containers() {
+        let command = command(&announcer(""), "10.0.0.1:2379".parse().unwrap(), None);
+        assert!(
+            command
+                .get_envs()
+                .any(|variable| variable == ("address".as_ref(), None))
+        );
     }
 
     #[test]

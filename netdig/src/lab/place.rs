@@ -82,11 +82,6 @@ impl Place {
         Place { cgroups, ..self }
     }
 
-    /// Whether it has an `/etc` and a `/run` of its own.
-    pub const fn has_files(&self) -> bool {
-        self.keeper.is_some()
-    }
-
     /// The place's root folder as it can be read from outside. Writing by this
     /// path is dangerous: an absolute link leads back to the machine's own
     /// files. [`Place::visit`] has no such trap.

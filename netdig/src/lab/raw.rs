@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,6 +13,9 @@ use anyhow::{Context, Result};
 const HEAD: usize = 64 * 1024;
 /// Nobody needs longer to send it.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// So many connections at once; each has a thread.
+const MOST: usize = 500;
 
 /// What the server is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,16 +38,26 @@ pub fn run(options: &RawOptions) -> Result<()> {
             options.listen
         )
     })?;
+    let open = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for connection in listener.incoming() {
             match connection {
+                Ok(_) if open.load(Ordering::Relaxed) >= MOST => {
+                    eprintln!("a connection is closed: {MOST} others are open");
+                }
                 Ok(connection) => {
-                    let answer = &answer;
-                    scope.spawn(move || {
+                    let (answer, open) = (&answer, &open);
+                    open.fetch_add(1, Ordering::Relaxed);
+                    let work = move || {
                         if let Err(error) = serve(connection, answer) {
                             eprintln!("a connection ended early: {error}");
                         }
-                    });
+                        open.fetch_sub(1, Ordering::Relaxed);
+                    };
+                    if let Err(error) = Builder::new().spawn_scoped(scope, work) {
+                        open.fetch_sub(1, Ordering::Relaxed);
+                        eprintln!("a connection is closed: cannot start a thread: {error}");
+                    }
                 }
                 Err(error) => {
                     eprintln!("cannot accept: {error}");

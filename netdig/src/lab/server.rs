@@ -82,7 +82,7 @@ pub fn prepare(server: &Server, place: &Place, folder: &Path) -> Result<Prepared
             });
             Ok(dnsmasq(*listen, records, folder))
         }
-        Server::Haproxy { config, listen, .. } => haproxy::prepare(config, listen, place, folder),
+        Server::Haproxy { config, listen, .. } => haproxy::prepare(config, listen, place),
         Server::Raw { listen, answer, .. } => raw(*listen, answer, folder),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -88,6 +89,7 @@ pub fn open(
         .set_write_timeout(Some(PATIENCE))
         .context("cannot set a deadline")?;
     let _ = connection.set_nodelay(true);
+    notice_silence(&connection).context("cannot set keepalive")?;
     let request = format!(
         "{} {path} HTTP/1.1\r\nHost: {endpoint}\r\nContent-Type: {content_type}\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -116,6 +118,34 @@ pub fn open(
     }
 }
 
+/// Lets the kernel ask, after ten quiet seconds and every five, whether the other
+/// side is there, and end the connection after three questions without an answer:
+/// who only waits for changes would wait for ever.
+fn notice_silence(connection: &TcpStream) -> std::io::Result<()> {
+    for (level, option, value) in [
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 10),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 5),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3),
+    ] {
+        let value: libc::c_int = value;
+        // SAFETY: the descriptor is open, and the value as long as said.
+        let done = unsafe {
+            libc::setsockopt(
+                connection.as_raw_fd(),
+                level,
+                option,
+                (&raw const value).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        if done < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
 impl Stream {
     /// Reads once, until `end` at most.
     fn receive(&mut self, end: Instant) -> Result<More> {
@@ -136,7 +166,8 @@ impl Stream {
                 Ok(More::Some)
             }
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(More::NotYet),
+                // TimedOut is another: the other side is gone.
+                ErrorKind::WouldBlock => Ok(More::NotYet),
                 ErrorKind::Interrupted => Ok(More::Some),
                 _ => Err(error).context("cannot read its answer"),
             },

@@ -38,6 +38,9 @@ pub struct KeyValue {
 pub struct Listing {
     /// By key.
     pub entries: Vec<KeyValue>,
+    /// v2 has no such directory and no such key (error 100). v3 has no
+    /// directories, and so none is missing.
+    pub missing: bool,
     /// The registry's own revision: a watch goes on after it.
     pub revision: u64,
 }

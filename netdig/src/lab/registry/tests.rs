@@ -111,7 +111,9 @@ fn what_is_written_is_read_listed_and_replaced() {
     both_apis(|etcd, api| {
         let registry = etcd.registry(api);
         assert_eq!(registry.get("/a/b").unwrap(), None);
-        assert_eq!(registry.list("/a/").unwrap().entries, []);
+        let listing = registry.list("/a/").unwrap();
+        assert_eq!(listing.entries, []);
+        assert_eq!(listing.missing, api == Api::V2);
         let value = "{\"x\": \"ä & = % +\"}\n";
         registry.put("/a/b", value, None).unwrap();
         assert!(registry.create("/a/a c", "", None).unwrap());

@@ -27,7 +27,11 @@ pub fn list(registry: &Registry, prefix: &str) -> Result<Listing> {
         Some(NOT_FOUND) => {}
         Some(_) => return refused(&object, "read", prefix),
     }
-    Ok(Listing { entries, revision })
+    Ok(Listing {
+        entries,
+        missing: code == Some(NOT_FOUND),
+        revision,
+    })
 }
 
 pub fn write(

@@ -23,6 +23,7 @@ pub fn list(registry: &Registry, key: &str, below: bool) -> Result<Listing> {
     let entries = object["kvs"].as_array().into_iter().flatten();
     Ok(Listing {
         entries: entries.map(key_value).collect::<Result<_>>()?,
+        missing: false,
         revision: number(&object["header"]["revision"]),
     })
 }

@@ -8,8 +8,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use super::super::scenario::Api;
 use super::log;
-use super::options::{ApiArgument, RenderOptions};
+use super::options::RenderOptions;
 
 /// Writes confd's own configuration, renders once with it, and becomes its daemon.
 pub fn become_it(confd: &Path, options: &RenderOptions) -> Result<()> {
@@ -37,8 +38,8 @@ pub fn become_it(confd: &Path, options: &RenderOptions) -> Result<()> {
 
 fn command(confd: &Path, options: &RenderOptions, confdir: &Path) -> Command {
     let backend = match options.api {
-        ApiArgument::V2 => "etcd",
-        ApiArgument::V3 => "etcdv3",
+        Api::V2 => "etcd",
+        Api::V3 => "etcdv3",
     };
     let mut command = Command::new(confd);
     command.args(["-backend", backend]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::super::registry::{Change, Registry, Watch};
 use super::options::RenderOptions;
@@ -26,20 +26,33 @@ impl Keys {
         }
     }
 
-    /// What stands, the prefix taken away, and the revision that a watch goes on from.
-    pub fn fetch(&self) -> Result<(Store, u64)> {
+    /// What stands, the prefix taken away, and the revision that a watch goes on
+    /// from. With v2 all that is asked for has to be there, for confd takes etcd's
+    /// error 100 as any other.
+    pub fn fetch(&self) -> Result<(Result<Store>, u64)> {
         let mut found = BTreeMap::new();
+        let mut missing = None;
         let mut revision = None;
         for asked in &self.asked {
             let listing = self.registry.list(asked)?;
             revision = Some(listing.revision.min(revision.unwrap_or(u64::MAX)));
+            if listing.missing && missing.is_none() {
+                missing = Some(anyhow!(
+                    "100: Key not found ({asked}) [{}]",
+                    listing.revision
+                ));
+            }
             let entries = listing.entries.into_iter();
             for entry in entries.filter(|entry| is_below(&entry.key, asked)) {
                 let key = entry.key.strip_prefix(&self.prefix).unwrap_or(&entry.key);
                 found.insert(clean(&format!("/{key}")), entry.value);
             }
         }
-        Ok((Store(found), revision.unwrap_or(0)))
+        let store = match missing {
+            Some(error) => Err(error),
+            None => Ok(Store(found)),
+        };
+        Ok((store, revision.unwrap_or(0)))
     }
 
     pub fn watch(&self, revision: u64) -> Watch {

@@ -8,12 +8,10 @@ mod part;
 mod resource;
 pub mod template;
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::fs::{self, File};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::registry::{Watch, Watched};
 use keys::Keys;
@@ -33,7 +31,7 @@ pub fn run(options: &RenderOptions) -> Result<()> {
         return confd::become_it(confd, options);
     }
     let keys = Keys::new(options);
-    let resource = Resource::new(options)?;
+    let resource = Resource::new(options);
     let revision = pass(&keys, &resource);
     if let Some(path) = &options.ready_file {
         File::create(path)
@@ -52,7 +50,7 @@ pub fn run(options: &RenderOptions) -> Result<()> {
 fn pass(keys: &Keys, resource: &Resource) -> Option<u64> {
     match keys.fetch() {
         Ok((store, revision)) => {
-            if let Err(error) = resource.process(&store) {
+            if let Err(error) = store.and_then(|store| resource.process(&store)) {
                 log("ERROR", &format!("{error:#}"));
             }
             Some(revision)
@@ -91,56 +89,14 @@ fn follow(keys: &Keys, resource: &Resource, first: Option<u64>) -> Result<()> {
     }
 }
 
-/// The destination's folder, and its mount where there is to be one.
+/// The destination's folder.
 fn prepare(options: &RenderOptions) -> Result<()> {
-    let dest = &options.dest;
-    if let Some(folder) = dest.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    match options.dest.parent() {
+        Some(folder) => {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+        }
+        None => Ok(()),
     }
-    if options.bind_mounted {
-        mount_over_itself(dest)?;
-    }
-    Ok(())
-}
-
-/// Makes a file a mount point, as Docker does with a file given by `-v`. All in
-/// the same mount namespace see it, and it goes with that.
-fn mount_over_itself(path: &Path) -> Result<()> {
-    let namespace = |process: &str| {
-        let path = format!("/proc/{process}/ns/mnt");
-        let metadata = fs::metadata(&path).with_context(|| format!("cannot read {path}"))?;
-        anyhow::Ok(metadata.ino())
-    };
-    // SAFETY: getppid cannot fail.
-    let parent = unsafe { libc::getppid() };
-    if namespace("self")? == namespace(&parent.to_string())? {
-        bail!(
-            "{} cannot be made a mount point: there is no mount namespace here that is the lab's alone",
-            path.display()
-        );
-    }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| format!("cannot make {}", path.display()))?;
-    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
-        .context("a path holds a NUL byte")?;
-    // SAFETY: the strings outlive the call; no data is passed.
-    let done = unsafe {
-        libc::mount(
-            name.as_ptr(),
-            name.as_ptr(),
-            std::ptr::null(),
-            libc::MS_BIND,
-            std::ptr::null(),
-        )
-    };
-    if done < 0 {
-        return Err(std::io::Error::last_os_error())
-            .with_context(|| format!("cannot make {} a mount point", path.display()));
-    }
-    Ok(())
 }
 
 fn log(level: &str, text: &str) {

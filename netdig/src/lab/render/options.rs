@@ -3,8 +3,6 @@
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-
 use super::super::scenario::Api;
 
 /// Everything that the renderer needs to know.
@@ -14,8 +12,8 @@ pub struct RenderOptions {
     #[arg(long = "node", value_name = "ADDRESS:PORT", required = true)]
     pub nodes: Vec<SocketAddrV4>,
     /// Which of etcd's APIs
-    #[arg(long, value_enum, default_value = "v3")]
-    pub api: ApiArgument,
+    #[arg(long, value_name = "v2|v3", value_parser = api, default_value = "v3")]
+    pub api: Api,
     /// Put before every key, and not seen by the template
     #[arg(long, default_value = "")]
     pub prefix: String,
@@ -28,8 +26,8 @@ pub struct RenderOptions {
     /// File to render
     #[arg(long, value_name = "FILE")]
     pub dest: PathBuf,
-    /// Mode of the rendered file [default: as it is, or 0644]
-    #[arg(long, value_name = "OCTAL")]
+    /// Mode of the rendered file, octal with a 0 before it [default: as it is, or 0644]
+    #[arg(long, value_name = "MODE")]
     pub mode: Option<String>,
     /// Shell command that says whether the staging file {{.src}} is good
     #[arg(long, value_name = "COMMAND")]
@@ -40,9 +38,6 @@ pub struct RenderOptions {
     /// Look again after so many seconds [default: watch]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub interval: Option<u32>,
-    /// Make the rendered file a mount point first
-    #[arg(long)]
-    pub bind_mounted: bool,
     /// File to create after the first pass, whatever came of it
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -54,35 +49,16 @@ pub struct RenderOptions {
     pub confdir: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ApiArgument {
-    V2,
-    V3,
-}
-
-impl ApiArgument {
-    pub const fn name(self) -> &'static str {
-        match self {
-            ApiArgument::V2 => "v2",
-            ApiArgument::V3 => "v3",
-        }
+/// As the command line has it.
+pub const fn name(api: Api) -> &'static str {
+    match api {
+        Api::V2 => "v2",
+        Api::V3 => "v3",
     }
 }
 
-impl From<Api> for ApiArgument {
-    fn from(api: Api) -> ApiArgument {
-        match api {
-            Api::V2 => ApiArgument::V2,
-            Api::V3 => ApiArgument::V3,
-        }
-    }
-}
-
-impl From<ApiArgument> for Api {
-    fn from(api: ApiArgument) -> Api {
-        match api {
-            ApiArgument::V2 => Api::V2,
-            ApiArgument::V3 => Api::V3,
-        }
-    }
+fn api(text: &str) -> Result<Api, String> {
+    let known = [Api::V2, Api::V3].into_iter();
+    let mut named = known.filter(|api| name(*api) == text);
+    named.next().ok_or("etcd's APIs are v2 and v3".to_owned())
 }

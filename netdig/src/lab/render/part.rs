@@ -1,27 +1,24 @@
 //! A scenario's renderers as parts of a lab: the lab's own, or confd.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::super::place::Place;
 use super::super::scenario::{Daemon, Renderer};
-use super::super::{Lab, etcd, programs};
-use super::options::ApiArgument;
+use super::super::{Lab, etcd, mounts, programs};
+use super::options;
 
 impl Lab {
     /// Starts all renderers, and waits until each has made its first pass.
     pub(in super::super) fn start_renderers(&self) -> Result<()> {
         let mut started = Vec::new();
         for renderer in &self.scenario.renderers {
-            if !self.place(&renderer.on)?.has_files() {
-                bail!(
-                    "the renderer `{}` cannot run on `{}`, which has no /etc of its own",
-                    renderer.name,
-                    renderer.on
-                );
+            if renderer.bind_mounted {
+                make_mount_point(&self.place(&renderer.on)?, &renderer.dest)?;
             }
             let what = format!("renderer-{}", renderer.name);
             let ready = self.path(&format!("{what}.ready"));
@@ -40,6 +37,19 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// Makes a file a mount point, as Docker does with a file given by `-v`. All in
+/// the place see it, and it goes with the place.
+fn make_mount_point(place: &Place, file: &Path) -> Result<()> {
+    let mounted = place.visit(|| {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        OpenOptions::new().create(true).append(true).open(file)?;
+        mounts::bind(file, file)
+    })?;
+    mounted.with_context(|| format!("cannot make {} in {place} a mount point", file.display()))
 }
 
 /// The real one, if it is to run.
@@ -76,7 +86,7 @@ fn command(
     for node in nodes {
         command.args(["--node", &node.to_string()]);
     }
-    command.args(["--api", ApiArgument::from(renderer.api).name()]);
+    command.args(["--api", options::name(renderer.api)]);
     // A text may begin with a hyphen.
     let mut flag = |name: &str, value: &str| {
         command.arg(format!("--{name}={value}"));
@@ -97,9 +107,6 @@ fn command(
         if let Some(value) = value {
             flag(name, value);
         }
-    }
-    if renderer.bind_mounted {
-        command.arg("--bind-mounted");
     }
     if let Some(confd) = confd {
         // As it was named where netdig was started; a place may have other folders.

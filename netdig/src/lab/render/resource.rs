@@ -17,8 +17,6 @@ use super::template::{Store, Template, Value};
 
 pub struct Resource<'a> {
     options: &'a RenderOptions,
-    /// As the options say it.
-    mode: Option<u32>,
 }
 
 /// The file that a pass has staged; removed at its end, as long as it is there.
@@ -31,24 +29,18 @@ impl Drop for Staged {
 }
 
 impl Resource<'_> {
-    pub fn new(options: &RenderOptions) -> Result<Resource<'_>> {
-        let mode = options.mode.as_deref().map(|mode| {
-            u32::from_str_radix(mode, 8)
-                .with_context(|| format!("`{mode}` is no mode of a file, such as 0644"))
-        });
-        Ok(Resource {
-            options,
-            mode: mode.transpose()?,
-        })
+    pub const fn new(options: &RenderOptions) -> Resource<'_> {
+        Resource { options }
     }
 
     /// One pass with these keys.
     pub fn process(&self, store: &Store) -> Result<()> {
-        let mode = self.mode.unwrap_or_else(|| {
-            fs::metadata(&self.options.dest).map_or(0o644, |file| file.mode() & 0o7777)
-        });
+        let mode = match &self.options.mode {
+            Some(mode) => mode_of(mode)?,
+            None => fs::metadata(&self.options.dest).map_or(0o644, |file| file.mode() & 0o7777),
+        };
         let staged = self.stage(store, mode)?;
-        self.sync(&staged)
+        self.sync(&staged, mode)
     }
 
     fn stage(&self, store: &Store, mode: u32) -> Result<Staged> {
@@ -61,13 +53,14 @@ impl Resource<'_> {
         let rendered = template.render(&Value::Nil, store)?;
         let cannot = || format!("cannot write {}", staged.0.display());
         file.write_all(rendered.as_bytes()).with_context(cannot)?;
-        fs::set_permissions(&staged.0, Permissions::from_mode(mode)).with_context(cannot)?;
+        // confd does not look at what comes of these.
+        let _ = fs::set_permissions(&staged.0, Permissions::from_mode(mode));
         let (user, group) = own_ids();
-        chown(&staged.0, Some(user), Some(group)).with_context(cannot)?;
+        let _ = chown(&staged.0, Some(user), Some(group));
         Ok(staged)
     }
 
-    fn sync(&self, staged: &Staged) -> Result<()> {
+    fn sync(&self, staged: &Staged, mode: u32) -> Result<()> {
         let dest = self.options.dest.display();
         if same(&staged.0, &self.options.dest) {
             log("DEBUG", &format!("Target config {dest} in sync"));
@@ -77,7 +70,7 @@ impl Resource<'_> {
         if let Some(check) = &self.options.check {
             self.check(check, &staged.0)?;
         }
-        self.overwrite(&staged.0)?;
+        self.overwrite(&staged.0, mode)?;
         if let Some(reload) = &self.options.reload {
             // The file is there: the next pass finds it in sync and does not try again.
             run(reload).context("Config reload failed")?;
@@ -94,7 +87,7 @@ impl Resource<'_> {
         run(&command).context("Config check failed")
     }
 
-    fn overwrite(&self, staged: &Path) -> Result<()> {
+    fn overwrite(&self, staged: &Path, mode: u32) -> Result<()> {
         let dest = &self.options.dest;
         match fs::rename(staged, dest) {
             Ok(()) => return Ok(()),
@@ -110,7 +103,7 @@ impl Resource<'_> {
         );
         let cannot = || format!("cannot write {} in place", dest.display());
         let contents = fs::read(staged).with_context(cannot)?;
-        let mode = fs::metadata(staged).with_context(cannot)?.mode() & 0o7777;
+        // The mode is for a file that is made here; one that is there keeps its own.
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -118,11 +111,29 @@ impl Resource<'_> {
             .mode(mode)
             .open(dest)
             .with_context(cannot)?;
-        file.write_all(&contents).with_context(cannot)?;
+        let written = file.write_all(&contents).with_context(cannot);
         let (user, group) = own_ids();
-        chown(dest, Some(user), Some(group)).with_context(cannot)?;
-        fs::set_permissions(dest, Permissions::from_mode(mode)).with_context(cannot)
+        let _ = chown(dest, Some(user), Some(group));
+        written
     }
+}
+
+/// A number as Go reads it: what stands before it says of which base, and 644
+/// is decimal. Of a mode, Go's chmod takes the nine bits of permissions.
+fn mode_of(text: &str) -> Result<u32> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, base) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (&lower[2..], 16),
+        [b'0', b'o', ..] => (&lower[2..], 8),
+        [b'0', b'b', ..] => (&lower[2..], 2),
+        [b'0', _, ..] => (&lower[1..], 8),
+        _ => (&lower[..], 10),
+    };
+    let number = Some(digits).filter(|digits| !digits.starts_with(['+', '-']));
+    number
+        .and_then(|digits| u32::from_str_radix(digits, base).ok())
+        .map(|mode| mode & 0o777)
+        .with_context(|| format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))
 }
 
 fn own_ids() -> (u32, u32) {
@@ -195,4 +206,27 @@ fn run(command: &str) -> Result<()> {
     }
     log("ERROR", &said);
     bail!("{}", output.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mode_of;
+
+    #[test]
+    fn a_mode_is_read_as_go_reads_numbers() {
+        for (text, wanted) in [
+            ("0644", 0o644),
+            ("0o640", 0o640),
+            ("0x1a4", 0o644),
+            ("420", 0o644),
+            ("0", 0),
+            // Decimal: 01204, of which chmod gets the last nine bits.
+            ("644", 0o204),
+        ] {
+            assert_eq!(mode_of(text).unwrap(), wanted, "{text}");
+        }
+        for wrong in ["", "0x", "rw", "-1", "0+1", "0888", "99999999999"] {
+            assert!(mode_of(wrong).is_err(), "{wrong}");
+        }
+    }
 }

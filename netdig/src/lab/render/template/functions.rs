@@ -61,6 +61,10 @@ const FUNCTIONS: &[(&str, usize, usize)] = &[
 ];
 
 const MANY: usize = usize::MAX;
+/// A template can put a map into itself again and again; each level takes of
+/// the stack.
+const DEEPEST: usize = 200;
+const LARGEST: usize = 1_000_000;
 
 pub fn is_known(name: &str) -> bool {
     FUNCTIONS.iter().any(|(known, ..)| *known == name)
@@ -375,7 +379,12 @@ fn map(values: &[Value]) -> Result<Value> {
         };
         map.insert(key.clone(), pair[1].clone());
     }
-    Ok(Value::Map(map))
+    let map = Value::Map(map);
+    match map.extent() {
+        (depth, _) if depth > DEEPEST => bail!("more than {DEEPEST} values in each other"),
+        (_, count) if count > LARGEST => bail!("a map of more than {LARGEST} values"),
+        _ => Ok(map),
+    }
 }
 
 /// Go's `Sprint`: spaces between two of which neither is a text.

@@ -6,6 +6,10 @@ use super::functions;
 use super::lex::{Piece, Placed, Token};
 use super::value::Value;
 
+/// So deep may blocks and parentheses be in each other: a template is text of
+/// somebody's, and each level takes of the stack.
+const DEEPEST: usize = 100;
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node {
     Text(String),
@@ -56,6 +60,7 @@ pub fn parse(pieces: Vec<Piece>) -> Result<Vec<Node>> {
         pieces: pieces.into_iter(),
         variables: Vec::new(),
         loops: 0,
+        depth: 0,
         line: 1,
     };
     let (nodes, end) = parser.list()?;
@@ -70,6 +75,8 @@ struct Parser {
     /// Names that are in scope.
     variables: Vec<String>,
     loops: usize,
+    /// Blocks and parentheses that are open.
+    depth: usize,
     line: usize,
 }
 
@@ -128,9 +135,19 @@ impl Parser {
         Ok((nodes, None))
     }
 
+    fn deeper(&mut self, line: usize) -> Result<()> {
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            bail!("{line}: more than {DEEPEST} blocks and parentheses in each other");
+        }
+        Ok(())
+    }
+
     fn block(&mut self, opener: &str, line: usize) -> Result<(Vec<Node>, End)> {
         let scope = self.variables.len();
+        self.deeper(line)?;
         let (nodes, end) = self.list()?;
+        self.depth -= 1;
         self.variables.truncate(scope);
         match end {
             Some(end) => Ok((nodes, end)),
@@ -315,7 +332,9 @@ impl Parser {
             Token::Word(name) if functions::is_known(name) => Ok(Term::Function(name.clone())),
             Token::Word(name) => bail!("{line}: function {name:?} not defined"),
             Token::Open => {
+                self.deeper(line)?;
                 let nested = self.pipe(line, "parenthesized pipeline", tokens)?;
+                self.depth -= 1;
                 match tokens.accept(&Token::Close) {
                     true => Ok(Term::Nested(Box::new(nested))),
                     false => bail!("{line}: unclosed left paren"),

@@ -2,6 +2,9 @@
 
 use super::value::Value;
 
+/// Rust formats a number with no more digits behind the point.
+const MOST_PRECISE: usize = u16::MAX as usize;
+
 /// Formats `values` as Go does, its complaints in the text included.
 pub fn printf(format: &str, values: &[Value]) -> String {
     let mut out = String::new();
@@ -49,7 +52,7 @@ fn type_shown(value: &Value) -> &'static str {
 fn one(verb: char, flags: &str, value: &Value) -> String {
     let precision = flags
         .split_once('.')
-        .map(|(_, digits)| digits.parse::<usize>().unwrap_or(0));
+        .map(|(_, digits)| digits.parse::<usize>().unwrap_or(0).min(MOST_PRECISE));
     match (verb, value) {
         ('v', _) => value.to_string(),
         ('s' | 'q' | 'd' | 'x', Value::List(list)) => {

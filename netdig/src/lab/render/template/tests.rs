@@ -253,6 +253,36 @@ fn no_prefix_of_a_template_panics() {
     }
 }
 
+/// What is too deep, too many or too precise for this program.
+#[test]
+fn excess_is_an_error_or_cut_short() {
+    let nested = |open: &str, inner: &str, close: &str, times: usize| {
+        format!("{}{inner}{}", open.repeat(times), close.repeat(times))
+    };
+    for times in [101, 100_000] {
+        for text in [
+            format!("{{{{{}}}}}", nested("(", "1", ")", times)),
+            nested("{{if 1}}", "x", "{{end}}", times),
+            nested("{{with 1}}x{{else}}", "x", "{{end}}", times),
+        ] {
+            let said = error(&text);
+            assert!(
+                said.ends_with("blocks and parentheses in each other"),
+                "{said}"
+            );
+        }
+    }
+    assert_eq!(
+        render(&nested("{{if 1}}", "{{(((1)))}}", "{{end}}", 97)),
+        "1"
+    );
+    let deep = "{{$x := map}}{{range seq 1 100000}}{{$x = map \"a\" $x}}{{end}}";
+    assert!(error(deep).ends_with("values in each other"));
+    let wide = "{{$x := map}}{{range seq 1 100}}{{$x = map \"a\" $x \"b\" $x}}{{end}}";
+    assert!(error(wide).ends_with("a map of more than 1000000 values"));
+    assert_eq!(render("{{printf \"%.70000f\" 1.5}}").len(), 65_537);
+}
+
 #[test]
 fn paths_are_cleaned() {
     for (path, wanted) in [

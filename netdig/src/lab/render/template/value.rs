@@ -38,6 +38,21 @@ impl Value {
         }
     }
 
+    /// How deep values are in each other, and how many they are.
+    pub fn extent(&self) -> (usize, usize) {
+        let all = |inner: &mut dyn Iterator<Item = &Value>| {
+            inner.fold((1, 1), |(depth, count), value| {
+                let (below, more) = value.extent();
+                (depth.max(below + 1), count + more)
+            })
+        };
+        match self {
+            Value::List(list) => all(&mut list.iter()),
+            Value::Map(map) => all(&mut map.values()),
+            _ => (1, 1),
+        }
+    }
+
     /// Whether `if` takes it for true.
     pub fn is_true(&self) -> bool {
         match self {
