@@ -1,6 +1,8 @@
 //! flannel's two kinds of values in etcd: its configuration, and leases.
 
+use std::fmt;
 use std::net::Ipv4Addr;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -84,7 +86,7 @@ pub struct Lease {
     /// Empty with the UDP backend.
     pub backend_type: String,
     /// With vxlan: hardware address of the tunnel's end.
-    pub vtep_mac: Option<String>,
+    pub vtep_mac: Option<Mac>,
     pub vni: Option<u32>,
 }
 
@@ -99,7 +101,14 @@ impl Lease {
                 .and_then(|address| address.parse().ok())
                 .with_context(|| format!("a lease without a PublicIP: {value}"))?,
             backend_type: text(&value["BackendType"]).unwrap_or_default(),
-            vtep_mac: text(&value["BackendData"]["VtepMAC"]),
+            // It goes into commands that root runs: nothing but an address.
+            vtep_mac: match &value["BackendData"]["VtepMAC"] {
+                Value::Null => None,
+                mac => {
+                    let mac = mac.as_str().and_then(|mac| mac.parse().ok());
+                    Some(mac.with_context(|| format!("a lease with a wrong VtepMAC: {value}"))?)
+                }
+            },
             vni: value["BackendData"]["VNI"]
                 .as_u64()
                 .and_then(|vni| vni.try_into().ok()),
@@ -116,6 +125,38 @@ impl Lease {
             text += &format!(r#","BackendData":{{"VNI":{vni},"VtepMAC":"{mac}"}}"#);
         }
         text + "}"
+    }
+}
+
+/// A hardware address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mac([u8; 6]);
+
+impl FromStr for Mac {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Mac, ()> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let part = parts.next().filter(|part| part.len() == 2).ok_or(())?;
+            // from_str_radix takes a sign too.
+            if !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(());
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(drop)?;
+        }
+        match parts.next() {
+            None => Ok(Mac(bytes)),
+            Some(_) => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 
@@ -166,7 +207,22 @@ mod tests {
         assert_eq!(lease.json(), text);
         let udp = r#"{"PublicIP":"10.1.1.95"}"#;
         assert_eq!(Lease::parse(udp).unwrap().json(), udp);
-        assert!(Lease::parse(r#"{"PublicIP":""}"#).is_err());
+        for bad in [
+            r#"{"PublicIP":""}"#,
+            r#"{"PublicIP":"10.1.1.95\nlink del eth0"}"#,
+        ] {
+            assert!(Lease::parse(bad).is_err(), "{bad}");
+        }
+        for mac in [
+            "",
+            "aa:bb:cc:dd:ee",
+            "aa:bb:cc:dd:ee:ff:00",
+            "aa:bb:cc:dd:ee:+f",
+            r"aa:bb:cc:dd:ee:ff\nlink delete eth0",
+        ] {
+            let bad = text.replace("aa:bb:cc:dd:ee:ff", mac);
+            assert!(Lease::parse(&bad).is_err(), "{bad}");
+        }
         for key in [
             "/coreos.com/network/subnets/10.5.52.0-24",
             "/x/subnets/10.5.52.0-24&fc00::-64",

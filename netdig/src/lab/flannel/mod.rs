@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use self::backend::{Backend, Iface, Others};
-use self::lease::{Config, Lease};
-use super::ip;
+use self::lease::{Config, Lease, Mac};
 use super::registry::{Change, Registry, Watched};
 use super::tunnel::{self, Ipv4Net, Tunnel, TunnelOptions};
 pub use options::FlannelOptions;
@@ -126,13 +125,7 @@ impl Daemon<'_> {
         let content = self.content("vxlan".to_owned(), Some((vni, mac)));
         let subnet = self.lease(config, &content)?;
         let mtu = iface.mtu.saturating_sub(backend::overhead(config.backend));
-        ip::batch(
-            None,
-            &[
-                format!("address replace {}/32 dev {device}", subnet.address),
-                format!("link set {device} up"),
-            ],
-        )?;
+        backend::address_device(&device, subnet.address)?;
         subnet_file::write(&self.options.subnet_file, config.network, subnet, mtu)?;
         let mut others = Others::new(Backend::Vxlan { device });
         self.follow(&mut others, subnet, &content)
@@ -149,7 +142,7 @@ impl Daemon<'_> {
     }
 
     /// What its own lease says.
-    fn content(&self, backend_type: String, vtep: Option<(u32, String)>) -> Lease {
+    fn content(&self, backend_type: String, vtep: Option<(u32, Mac)>) -> Lease {
         let (vni, vtep_mac) = vtep.unzip();
         Lease {
             public_ip: self.public_ip,
@@ -237,6 +230,8 @@ impl Daemon<'_> {
     fn follow(&self, others: &mut Others, own: Ipv4Net, content: &Lease) -> Result<()> {
         let mut renewal = self.next_renewal();
         loop {
+            // Also where etcd does not answer.
+            others.check();
             match self.follow_once(others, own, content, &mut renewal) {
                 Ok(Followed::Lost) => {
                     bail!("the lease of {own} was taken away; the daemon ends, as flanneld does")
@@ -276,7 +271,7 @@ impl Daemon<'_> {
                 }
             }
             let wait = renewal.saturating_duration_since(Instant::now());
-            match watch.next(wait.min(MARGIN))? {
+            match watch.next(wait.min(others.check()))? {
                 Watched::Nothing => {}
                 Watched::Cleared => return Ok(Followed::Again),
                 Watched::Changes(changes) => {
