@@ -15,6 +15,8 @@ use crate::lab::tunnel::Ipv4Net;
 pub struct Config {
     pub network: Ipv4Net,
     pub subnet_len: u8,
+    /// The first subnet that may be leased, and the last.
+    pub subnets: (Ipv4Addr, Ipv4Addr),
     pub backend: Backend,
 }
 
@@ -30,6 +32,8 @@ pub enum Backend {
 struct RawConfig {
     network: String,
     subnet_len: Option<u8>,
+    subnet_min: Option<Ipv4Addr>,
+    subnet_max: Option<Ipv4Addr>,
     backend: Option<RawBackend>,
 }
 
@@ -64,19 +68,47 @@ impl Config {
             Some(other) => bail!("`{other}` is no backend that the lab has"),
         };
         // flannel's default: a /24, or a quarter of a network that is smaller.
-        let subnet_len = raw.subnet_len.unwrap_or(match network.prefix {
+        let set = raw.subnet_len.filter(|length| *length != 0);
+        let subnet_len = set.unwrap_or(match network.prefix {
             0..=22 => 24,
             prefix => prefix + 2,
         });
         if subnet_len > 30 || subnet_len < network.prefix.saturating_add(2) {
             bail!("subnets of length {subnet_len} do not fit into {network}");
         }
+        let network = network.network();
         Ok(Config {
-            network: network.network(),
+            network,
             subnet_len,
+            subnets: range(network, subnet_len, raw.subnet_min, raw.subnet_max)?,
             backend,
         })
     }
+}
+
+/// The first and the last subnet that may be leased; by themselves all but the
+/// network's first.
+fn range(
+    network: Ipv4Net,
+    subnet_len: u8,
+    min: Option<Ipv4Addr>,
+    max: Option<Ipv4Addr>,
+) -> Result<(Ipv4Addr, Ipv4Addr)> {
+    let size = 1_u32 << (32 - subnet_len);
+    for (name, bound) in [("SubnetMin", min), ("SubnetMax", max)] {
+        let fits = |bound: Ipv4Addr| network.contains(bound) && bound.to_bits() % size == 0;
+        if let Some(bound) = bound.filter(|bound| !fits(*bound)) {
+            bail!("{name} {bound} is no subnet of length {subnet_len} in {network}");
+        }
+    }
+    let first = network.address.to_bits();
+    let count = 1_u32 << (subnet_len - network.prefix);
+    let min = min.unwrap_or(Ipv4Addr::from_bits(first + size));
+    let max = max.unwrap_or(Ipv4Addr::from_bits(first + (count - 1) * size));
+    if min > max {
+        bail!("SubnetMin {min} lies behind SubnetMax {max}");
+    }
+    Ok((min, max))
 }
 
 /// What a lease says.
@@ -189,9 +221,16 @@ mod tests {
             (vxlan.subnet_len, vxlan.backend),
             (25, Backend::Vxlan { vni: 1, port: 8472 })
         );
+        let bounded = r#"{"Network":"10.5.0.0/16","SubnetLen":0,"SubnetMin":"10.5.16.0","SubnetMax":"10.5.32.0"}"#;
+        let bounded = Config::parse(bounded).unwrap();
+        let subnets = ["10.5.16.0", "10.5.32.0"].map(|net| net.parse().unwrap());
+        assert_eq!((bounded.subnet_len, bounded.subnets), (24, subnets.into()));
         for bad in [
             "",
             "{}",
+            r#"{"Network":"10.5.0.0/16","SubnetMin":"10.6.0.0"}"#,
+            r#"{"Network":"10.5.0.0/16","SubnetMax":"10.5.1.7"}"#,
+            r#"{"Network":"10.5.0.0/16","SubnetMin":"10.5.9.0","SubnetMax":"10.5.8.0"}"#,
             r#"{"Network":"10.5.0.0"}"#,
             r#"{"Network":"10.5.0.0/16","SubnetLen":17}"#,
             r#"{"Network":"10.5.0.0/16","Backend":{"Type":"ipip"}}"#,

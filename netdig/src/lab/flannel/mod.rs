@@ -354,22 +354,20 @@ fn leases(entries: &[super::registry::KeyValue]) -> BTreeMap<Ipv4Net, Lease> {
 }
 
 fn fits(config: &Config, subnet: Ipv4Net) -> bool {
-    config.network.contains(subnet.address) && subnet.prefix == config.subnet_len
+    let (first, last) = config.subnets;
+    (first..=last).contains(&subnet.address) && subnet.prefix == config.subnet_len
 }
 
-/// All subnets that may be leased: the network's first is none of them.
+/// All subnets that may be leased.
 fn subnets(config: &Config) -> impl Iterator<Item = Ipv4Net> {
-    let (network, prefix) = (config.network, config.subnet_len);
-    let size = 1_u64 << (32 - prefix);
-    let count = 1_u64 << (prefix - network.prefix);
-    let first = u64::from(network.address.to_bits());
-    (1..count).filter_map(move |n| {
-        let address = u32::try_from(first + n * size).ok()?;
-        Some(Ipv4Net {
+    let prefix = config.subnet_len;
+    let (first, last) = config.subnets;
+    (first.to_bits()..=last.to_bits())
+        .step_by(1 << (32 - prefix))
+        .map(move |address| Ipv4Net {
             address: Ipv4Addr::from_bits(address),
             prefix,
         })
-    })
 }
 
 fn log(message: std::fmt::Arguments<'_>) {
