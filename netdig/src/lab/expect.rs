@@ -24,7 +24,7 @@ impl Verdict {
     pub fn failure(&self) -> Option<String> {
         let what = &self.what;
         match self.result {
-            Outcome::Holds | Outcome::Pending => None,
+            Outcome::Holds | Outcome::Pending | Outcome::NotJudged => None,
             Outcome::Fails => {
                 let instead = match &self.seen[..] {
                     [] => String::new(),
@@ -49,6 +49,8 @@ pub enum Outcome {
     Pending,
     /// Marked as pending, and holds: the mark is to go.
     PendingHolds,
+    /// Nothing ran that could have shown it.
+    NotJudged,
 }
 
 impl Outcome {

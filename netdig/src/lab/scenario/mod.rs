@@ -483,18 +483,23 @@ const fn ten() -> u32 {
 impl Step {
     /// The command as a person would type it.
     pub fn shell(&self) -> String {
-        let plain = |word: &str| {
-            !word.is_empty()
-                && word
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b))
-        };
-        let quoted = self.run.iter().map(|word| match plain(word) {
-            true => word.clone(),
-            false => format!("'{}'", word.replace('\'', r"'\''")),
-        });
-        quoted.collect::<Vec<_>>().join(" ")
+        shell(&self.run)
     }
+}
+
+/// Words as a person would type them.
+pub fn shell(words: &[String]) -> String {
+    let plain = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b))
+    };
+    let quoted = words.iter().map(|word| match plain(word) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
