@@ -160,6 +160,9 @@ fn many_run_at_once_and_one_failure_fails_them_all() {
     assert_eq!(told.len(), 3);
     let summary = &told[2];
     assert_eq!(summary["kind"], "scenario-summary");
+    // One that was skipped has shown nothing.
+    let (skipped, code) = objects(&[&good, &lacks]);
+    assert_eq!(code, Some(1), "{skipped:?}");
     assert_eq!(
         (&summary["ok"], &summary["schema"]),
         (&2.into(), &"netdig/1".into())

@@ -5,13 +5,14 @@ mod run;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::cli::lab::{LabCommand, LabFormat};
+use crate::cli::lab::{LabCommand, LabFormat, Programs};
 use crate::lab::scenario::{self, Scenario, Step};
 use crate::lab::{self, Lab, Purpose, Status, flannel, programs, tunnel};
 use crate::output::clock::Clock;
@@ -26,7 +27,7 @@ pub fn lab(command: LabCommand) -> Result<bool> {
             name,
             programs,
         } => {
-            programs::name(programs.flanneld, programs.confd);
+            self::name(&programs)?;
             up(&scenario, name)
         }
         LabCommand::Status { format } => status(format),
@@ -135,10 +136,23 @@ fn one(argument: &str) -> Result<Scenario> {
     Ok(scenario)
 }
 
+/// Keeps the programs that were named, as files wherever a part is started.
+fn name(programs: &Programs) -> Result<()> {
+    let absolute = |path: &Option<PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => std::path::absolute(path)
+            .map(Some)
+            .with_context(|| format!("cannot find {}", path.display())),
+    };
+    programs::name(absolute(&programs.flanneld)?, absolute(&programs.confd)?);
+    Ok(())
+}
+
 fn up(scenario: &str, name: Option<String>) -> Result<bool> {
     lab::watch_signals()?;
     let scenario = one(scenario)?;
     let name = name.unwrap_or_else(|| lab::lab_name(&scenario.name));
+    lab::require(&scenario, Purpose::Up)?;
     let lab = Lab::build(&name, scenario, Purpose::Up)?;
     lab::do_steps(&lab)?;
     let text = next(&name, &lab);
@@ -172,7 +186,7 @@ fn next(name: &str, lab: &Lab) -> String {
     if let Some(watch) = &scenario.watch {
         text += &format!(
             "\n  netdig overlay {} --netns {}",
-            watch.arguments.join(" "),
+            scenario::shell(&watch.arguments),
             lab.namespace(&watch.host)
         );
     }
@@ -244,7 +258,13 @@ fn exec(host: &str, name: Option<&str>, command: &[OsString]) -> Result<bool> {
 
 fn down(name: Option<&str>, all: bool) -> Result<bool> {
     let labs = match name {
-        Some(name) => Vec::from_iter(lab::find(name)?),
+        Some(name) => match lab::find(name)? {
+            Some(lab) => vec![lab],
+            None => {
+                lab::sweep()?;
+                bail!("no lab {name} stands; see `netdig lab status`");
+            }
+        },
         None => lab::all()?,
     };
     if !all && labs.len() > 1 {

@@ -129,8 +129,8 @@ impl Lab {
 
     fn first_keys(&self) -> impl Iterator<Item = (Api, String, String, Option<u32>)> {
         let config = self.scenario.overlay.as_ref().and_then(|overlay| {
-            let key = format!("{}/config", overlay.prefix);
-            Some((overlay.api, key, flannel_config(overlay)?, None))
+            let key = format!("{}/config", overlay.prefix());
+            Some((overlay.api(), key, flannel_config(overlay)?, None))
         });
         let keys = self.scenario.keys.iter();
         config

@@ -24,7 +24,7 @@ impl Verdict {
     pub fn failure(&self) -> Option<String> {
         let what = &self.what;
         match self.result {
-            Outcome::Holds | Outcome::Pending => None,
+            Outcome::Holds | Outcome::Pending | Outcome::NotJudged => None,
             Outcome::Fails => {
                 let instead = match &self.seen[..] {
                     [] => String::new(),
@@ -49,6 +49,8 @@ pub enum Outcome {
     Pending,
     /// Marked as pending, and holds: the mark is to go.
     PendingHolds,
+    /// Nothing ran that could have shown it.
+    NotJudged,
 }
 
 impl Outcome {
@@ -70,9 +72,10 @@ pub fn judge(expectation: &Expectation, objects: &[Value]) -> Verdict {
         .filter(|object| fits(expectation, object))
         .count();
     let most = expectation.at_most.unwrap_or(usize::MAX);
-    let holds = (expectation.at_least..=most).contains(&count);
+    let least = expectation.least();
+    let holds = (least..=most).contains(&count);
     let result = Outcome::of(holds, expectation.pending);
-    let wanted = match (expectation.at_least, expectation.at_most) {
+    let wanted = match (least, expectation.at_most) {
         (_, Some(0)) => "none".to_owned(),
         (least, Some(most)) if least == most => format!("{least}"),
         (least, Some(most)) => format!("{least} to {most}"),
@@ -168,6 +171,9 @@ mod tests {
             ("", Outcome::Holds),
             ("at_least = 3", Outcome::Fails),
             ("at_least = 0\nat_most = 0", Outcome::Fails),
+            ("at_most = 0", Outcome::Fails),
+            ("where = { via = 'no' }\nat_most = 0", Outcome::Holds),
+            ("at_most = 1", Outcome::Fails),
             ("at_least = 2\nat_most = 2", Outcome::Holds),
             ("at_least = 3\npending = true", Outcome::Pending),
             ("pending = true", Outcome::PendingHolds),

@@ -33,12 +33,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 pub use container::{ContainOptions, contain};
+pub use expect::Outcome;
 pub use host::{HoldOptions, hold};
 pub use interrupt::watch as watch_signals;
 pub use journal::Purpose;
 use journal::{Entry, Journal};
 use place::Place;
-pub use run::{Ending, Report, Task, do_steps, lab_name, many, one};
+pub use run::{Ending, Report, Task, do_steps, lab_name, many, one, require};
 use scenario::{Scenario, Server};
 pub use server::Missing;
 use standing::Patience;

@@ -219,7 +219,7 @@ pub fn require<'a>(programs: impl IntoIterator<Item = &'a str>) -> Result<()> {
 
 /// Programs are missing: the lab can be built where they are installed.
 #[derive(Debug)]
-pub struct Missing(String);
+pub struct Missing(pub(super) String);
 
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

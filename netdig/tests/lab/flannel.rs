@@ -189,10 +189,22 @@ fn vxlan_sets_route_neighbour_and_forwarding_entry_and_takes_them_away() {
     ] {
         assert!(ways.contains(&way), "{way}: {ways}");
     }
+    // What is gone already keeps none of the rest.
+    own.lab
+        .exec_ok("one", &["ip", "route", "del", "10.5.13.0/24"]);
     own.etcdctl(&["del", key]);
     wait_until("all that led to two is gone", || {
         own.ways("flannel.7").is_empty()
     });
+    // A value is no command: neither a line of its own, nor an argument.
+    let wrong = r#"{"PublicIP":"10.1.1.187","BackendType":"vxlan","BackendData":{"VNI":7,"VtepMAC":"aa:bb:cc:dd:ee:ff\nlink delete eth0"}}"#;
+    own.etcdctl(&["put", key, wrong]);
+    wait_until("the wrong lease is logged", || {
+        let log = format!("/run/netdig/lab/{}/tunnel-one.log", own.lab.0);
+        fs::read_to_string(log).is_ok_and(|log| log.contains("wrong VtepMAC"))
+    });
+    assert_eq!(own.ways("flannel.7"), "");
+    own.lab.exec_ok("one", &["ip", "link", "show", "eth0"]);
 }
 
 #[test]
@@ -213,6 +225,9 @@ fn host_gw_routes_by_the_public_address_until_the_lease_expires() {
         own.ways("eth0").trim(),
         "10.5.13.0/24 via 10.1.1.187 dev eth0"
     );
+    own.lab
+        .exec_ok("one", &["ip", "route", "del", "10.5.13.0/24"]);
+    wait_until("the route is put back", || !own.ways("eth0").is_empty());
     let version = || {
         let shown = own.etcdctl(&["get", "-w", "json", key]);
         let shown: Value = serde_json::from_str(&shown).expect("JSON");
@@ -316,7 +331,7 @@ fn the_real_flanneld_runs_where_it_is_named() {
     let (program, said) = (folder.join("flanneld"), folder.join("said"));
     // Stands for flanneld: notes how it was started, and says that it has leased.
     let script = format!(
-        "#!/bin/sh\necho \"$@\" >> {}\nfor word; do\n  [ \"$last\" = --subnet-file ] && echo FLANNEL_MTU=1450 >> \"$word\"\n  last=$word\ndone\nexec sleep 600\n",
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo v0.22.3 && exit\necho \"$@\" >> {}\nfor word; do\n  [ \"$last\" = --subnet-file ] && echo FLANNEL_MTU=1450 >> \"$word\"\n  last=$word\ndone\nexec sleep 600\n",
         said.display()
     );
     fs::write(&program, script).expect("a program");

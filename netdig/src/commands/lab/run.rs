@@ -13,12 +13,12 @@ use super::{each, object, print};
 use crate::cli::lab::{LabFormat, RunArgs};
 use crate::commands::sentence;
 use crate::lab::scenario::{self, Scenario};
-use crate::lab::{self, Ending, Missing, Report, Task};
+use crate::lab::{self, Ending, Missing, Outcome, Report, Task};
 
-/// Runs what was asked for. `true` if all that ran is as expected.
+/// Runs what was asked for. `true` if all of it ran, and is as expected.
 pub fn run(args: &RunArgs) -> Result<bool> {
     let programs = &args.programs;
-    lab::programs::name(programs.flanneld.clone(), programs.confd.clone());
+    super::name(programs)?;
     lab::watch_signals()?;
     let mut chosen = choose(args)?;
     if chosen.len() == 1
@@ -121,7 +121,8 @@ fn many(args: &RunArgs, chosen: Vec<(String, Scenario)>) -> Result<bool> {
     if reports.iter().all(|one| one.result == Ending::Skipped) {
         bail!("none of them could be run");
     }
-    Ok(reports.iter().all(|one| one.result != Ending::Failed))
+    // One that was skipped has not shown that its expectations hold.
+    Ok(reports.iter().all(|one| one.result == Ending::Ok))
 }
 
 fn as_object(report: &Report) -> Result<String> {
@@ -162,7 +163,8 @@ fn summary(reports: &[Report], began: Instant, seed: Option<u64>) -> Value {
         "failed": names(Ending::Failed),
         "skipped": skipped,
         "expectations": reports.iter().map(|one| one.expectations.len()).sum::<usize>(),
-        "pending": reports.iter().map(Report::pending).sum::<usize>(),
+        "pending": total(reports, Outcome::Pending),
+        "not_judged": total(reports, Outcome::NotJudged),
         "seconds": began.elapsed().as_secs_f64(),
     });
     if let Some(seed) = seed {
@@ -171,13 +173,21 @@ fn summary(reports: &[Report], began: Instant, seed: Option<u64>) -> Value {
     summary
 }
 
+fn total(reports: &[Report], result: Outcome) -> usize {
+    reports.iter().map(|one| one.count(result)).sum()
+}
+
 fn last(reports: &[Report], began: Instant, seed: Option<u64>) -> String {
     let count = |ending| reports.iter().filter(|one| one.result == ending).count();
     let expectations: usize = reports.iter().map(|one| one.expectations.len()).sum();
-    let pending: usize = reports.iter().map(Report::pending).sum();
+    let pending = total(reports, Outcome::Pending);
+    let unjudged = match total(reports, Outcome::NotJudged) {
+        0 => String::new(),
+        n => format!(", {n} not judged"),
+    };
     let mut text = format!(
         "\n{} scenarios in {:.1} s: {} as expected, {} not, {} skipped; {expectations} expectations, \
-         {pending} pending",
+         {pending} pending{unjudged}",
         reports.len(),
         began.elapsed().as_secs_f32(),
         count(Ending::Ok),

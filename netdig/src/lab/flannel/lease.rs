@@ -1,6 +1,8 @@
 //! flannel's two kinds of values in etcd: its configuration, and leases.
 
+use std::fmt;
 use std::net::Ipv4Addr;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -13,6 +15,8 @@ use crate::lab::tunnel::Ipv4Net;
 pub struct Config {
     pub network: Ipv4Net,
     pub subnet_len: u8,
+    /// The first subnet that may be leased, and the last.
+    pub subnets: (Ipv4Addr, Ipv4Addr),
     pub backend: Backend,
 }
 
@@ -28,6 +32,8 @@ pub enum Backend {
 struct RawConfig {
     network: String,
     subnet_len: Option<u8>,
+    subnet_min: Option<Ipv4Addr>,
+    subnet_max: Option<Ipv4Addr>,
     backend: Option<RawBackend>,
 }
 
@@ -62,19 +68,47 @@ impl Config {
             Some(other) => bail!("`{other}` is no backend that the lab has"),
         };
         // flannel's default: a /24, or a quarter of a network that is smaller.
-        let subnet_len = raw.subnet_len.unwrap_or(match network.prefix {
+        let set = raw.subnet_len.filter(|length| *length != 0);
+        let subnet_len = set.unwrap_or(match network.prefix {
             0..=22 => 24,
             prefix => prefix + 2,
         });
         if subnet_len > 30 || subnet_len < network.prefix.saturating_add(2) {
             bail!("subnets of length {subnet_len} do not fit into {network}");
         }
+        let network = network.network();
         Ok(Config {
-            network: network.network(),
+            network,
             subnet_len,
+            subnets: range(network, subnet_len, raw.subnet_min, raw.subnet_max)?,
             backend,
         })
     }
+}
+
+/// The first and the last subnet that may be leased; by themselves all but the
+/// network's first.
+fn range(
+    network: Ipv4Net,
+    subnet_len: u8,
+    min: Option<Ipv4Addr>,
+    max: Option<Ipv4Addr>,
+) -> Result<(Ipv4Addr, Ipv4Addr)> {
+    let size = 1_u32 << (32 - subnet_len);
+    for (name, bound) in [("SubnetMin", min), ("SubnetMax", max)] {
+        let fits = |bound: Ipv4Addr| network.contains(bound) && bound.to_bits() % size == 0;
+        if let Some(bound) = bound.filter(|bound| !fits(*bound)) {
+            bail!("{name} {bound} is no subnet of length {subnet_len} in {network}");
+        }
+    }
+    let first = network.address.to_bits();
+    let count = 1_u32 << (subnet_len - network.prefix);
+    let min = min.unwrap_or(Ipv4Addr::from_bits(first + size));
+    let max = max.unwrap_or(Ipv4Addr::from_bits(first + (count - 1) * size));
+    if min > max {
+        bail!("SubnetMin {min} lies behind SubnetMax {max}");
+    }
+    Ok((min, max))
 }
 
 /// What a lease says.
@@ -84,7 +118,7 @@ pub struct Lease {
     /// Empty with the UDP backend.
     pub backend_type: String,
     /// With vxlan: hardware address of the tunnel's end.
-    pub vtep_mac: Option<String>,
+    pub vtep_mac: Option<Mac>,
     pub vni: Option<u32>,
 }
 
@@ -99,7 +133,14 @@ impl Lease {
                 .and_then(|address| address.parse().ok())
                 .with_context(|| format!("a lease without a PublicIP: {value}"))?,
             backend_type: text(&value["BackendType"]).unwrap_or_default(),
-            vtep_mac: text(&value["BackendData"]["VtepMAC"]),
+            // It goes into commands that root runs: nothing but an address.
+            vtep_mac: match &value["BackendData"]["VtepMAC"] {
+                Value::Null => None,
+                mac => {
+                    let mac = mac.as_str().and_then(|mac| mac.parse().ok());
+                    Some(mac.with_context(|| format!("a lease with a wrong VtepMAC: {value}"))?)
+                }
+            },
             vni: value["BackendData"]["VNI"]
                 .as_u64()
                 .and_then(|vni| vni.try_into().ok()),
@@ -116,6 +157,38 @@ impl Lease {
             text += &format!(r#","BackendData":{{"VNI":{vni},"VtepMAC":"{mac}"}}"#);
         }
         text + "}"
+    }
+}
+
+/// A hardware address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mac([u8; 6]);
+
+impl FromStr for Mac {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Mac, ()> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let part = parts.next().filter(|part| part.len() == 2).ok_or(())?;
+            // from_str_radix takes a sign too.
+            if !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(());
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(drop)?;
+        }
+        match parts.next() {
+            None => Ok(Mac(bytes)),
+            Some(_) => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 
@@ -148,9 +221,16 @@ mod tests {
             (vxlan.subnet_len, vxlan.backend),
             (25, Backend::Vxlan { vni: 1, port: 8472 })
         );
+        let bounded = r#"{"Network":"10.5.0.0/16","SubnetLen":0,"SubnetMin":"10.5.16.0","SubnetMax":"10.5.32.0"}"#;
+        let bounded = Config::parse(bounded).unwrap();
+        let subnets = ["10.5.16.0", "10.5.32.0"].map(|net| net.parse().unwrap());
+        assert_eq!((bounded.subnet_len, bounded.subnets), (24, subnets.into()));
         for bad in [
             "",
             "{}",
+            r#"{"Network":"10.5.0.0/16","SubnetMin":"10.6.0.0"}"#,
+            r#"{"Network":"10.5.0.0/16","SubnetMax":"10.5.1.7"}"#,
+            r#"{"Network":"10.5.0.0/16","SubnetMin":"10.5.9.0","SubnetMax":"10.5.8.0"}"#,
             r#"{"Network":"10.5.0.0"}"#,
             r#"{"Network":"10.5.0.0/16","SubnetLen":17}"#,
             r#"{"Network":"10.5.0.0/16","Backend":{"Type":"ipip"}}"#,
@@ -166,7 +246,22 @@ mod tests {
         assert_eq!(lease.json(), text);
         let udp = r#"{"PublicIP":"10.1.1.95"}"#;
         assert_eq!(Lease::parse(udp).unwrap().json(), udp);
-        assert!(Lease::parse(r#"{"PublicIP":""}"#).is_err());
+        for bad in [
+            r#"{"PublicIP":""}"#,
+            r#"{"PublicIP":"10.1.1.95\nlink del eth0"}"#,
+        ] {
+            assert!(Lease::parse(bad).is_err(), "{bad}");
+        }
+        for mac in [
+            "",
+            "aa:bb:cc:dd:ee",
+            "aa:bb:cc:dd:ee:ff:00",
+            "aa:bb:cc:dd:ee:+f",
+            r"aa:bb:cc:dd:ee:ff\nlink delete eth0",
+        ] {
+            let bad = text.replace("aa:bb:cc:dd:ee:ff", mac);
+            assert!(Lease::parse(&bad).is_err(), "{bad}");
+        }
         for key in [
             "/coreos.com/network/subnets/10.5.52.0-24",
             "/x/subnets/10.5.52.0-24&fc00::-64",

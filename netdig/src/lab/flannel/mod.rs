@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use self::backend::{Backend, Iface, Others};
-use self::lease::{Config, Lease};
-use super::ip;
+use self::lease::{Config, Lease, Mac};
 use super::registry::{Change, Registry, Watched};
 use super::tunnel::{self, Ipv4Net, Tunnel, TunnelOptions};
 pub use options::FlannelOptions;
@@ -44,6 +43,14 @@ pub fn run(options: &FlannelOptions) -> Result<()> {
         lease::Backend::Vxlan { vni, port } => daemon.run_vxlan(&config, &iface, vni, port),
         lease::Backend::HostGw => daemon.run_host_gw(&config, &iface),
     }
+}
+
+/// Its own lease.
+struct Own {
+    subnet: Ipv4Net,
+    content: Lease,
+    /// `None`: a reservation, which does not expire, and is not made to.
+    ttl: Option<u32>,
 }
 
 struct Daemon<'a> {
@@ -83,7 +90,8 @@ impl Daemon<'_> {
     fn run_udp(&self, config: &Config, iface: &Iface, port: u16) -> Result<()> {
         let stop = tunnel::Stop::on_signals()?;
         let content = self.content(String::new(), None);
-        let subnet = self.lease(config, &content)?;
+        let own = self.lease(config, content)?;
+        let subnet = own.subnet;
         let mtu = iface.mtu.saturating_sub(backend::overhead(config.backend));
         let tunnel_options = TunnelOptions {
             tun: "flannel0".to_owned(),
@@ -106,7 +114,7 @@ impl Daemon<'_> {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Without its lease flanneld ends, and so does the tunnel.
-                if let Err(error) = self.follow(&mut others, subnet, &content) {
+                if let Err(error) = self.follow(&mut others, &own) {
                     log(format_args!("{error:#}"));
                     std::process::exit(1);
                 }
@@ -124,32 +132,28 @@ impl Daemon<'_> {
         let device = format!("flannel.{vni}");
         let mac = backend::vxlan_device(&device, vni, port, iface)?;
         let content = self.content("vxlan".to_owned(), Some((vni, mac)));
-        let subnet = self.lease(config, &content)?;
+        let own = self.lease(config, content)?;
+        let subnet = own.subnet;
         let mtu = iface.mtu.saturating_sub(backend::overhead(config.backend));
-        ip::batch(
-            None,
-            &[
-                format!("address replace {}/32 dev {device}", subnet.address),
-                format!("link set {device} up"),
-            ],
-        )?;
+        backend::address_device(&device, subnet.address)?;
         subnet_file::write(&self.options.subnet_file, config.network, subnet, mtu)?;
         let mut others = Others::new(Backend::Vxlan { device });
-        self.follow(&mut others, subnet, &content)
+        self.follow(&mut others, &own)
     }
 
     fn run_host_gw(&self, config: &Config, iface: &Iface) -> Result<()> {
         let content = self.content("host-gw".to_owned(), None);
-        let subnet = self.lease(config, &content)?;
+        let own = self.lease(config, content)?;
+        let subnet = own.subnet;
         subnet_file::write(&self.options.subnet_file, config.network, subnet, iface.mtu)?;
         let mut others = Others::new(Backend::HostGw {
             iface: iface.name.clone(),
         });
-        self.follow(&mut others, subnet, &content)
+        self.follow(&mut others, &own)
     }
 
     /// What its own lease says.
-    fn content(&self, backend_type: String, vtep: Option<(u32, String)>) -> Lease {
+    fn content(&self, backend_type: String, vtep: Option<(u32, Mac)>) -> Lease {
         let (vni, vtep_mac) = vtep.unzip();
         Lease {
             public_ip: self.public_ip,
@@ -167,17 +171,23 @@ impl Daemon<'_> {
         self.below() + &lease::key_of(subnet)
     }
 
-    fn renew(&self, subnet: Ipv4Net, content: &Lease) -> Result<()> {
+    fn renew(&self, own: &Own) -> Result<()> {
         self.registry
-            .put(&self.key(subnet), &content.json(), Some(self.options.ttl))
+            .put(&self.key(own.subnet), &own.content.json(), own.ttl)
     }
 
     /// The subnet with its lease written: that of the lease with this public
     /// address, else the one asked for, else the next that is free.
-    fn lease(&self, config: &Config, content: &Lease) -> Result<Ipv4Net> {
+    fn lease(&self, config: &Config, content: Lease) -> Result<Own> {
         loop {
-            match self.try_lease(config, content) {
-                Ok(Some(subnet)) => return Ok(subnet),
+            match self.try_lease(config, &content) {
+                Ok(Some((subnet, ttl))) => {
+                    return Ok(Own {
+                        subnet,
+                        content,
+                        ttl,
+                    });
+                }
                 // Someone else was quicker.
                 Ok(None) => {}
                 Err(error) => {
@@ -188,7 +198,11 @@ impl Daemon<'_> {
         }
     }
 
-    fn try_lease(&self, config: &Config, content: &Lease) -> Result<Option<Ipv4Net>> {
+    fn try_lease(
+        &self,
+        config: &Config,
+        content: &Lease,
+    ) -> Result<Option<(Ipv4Net, Option<u32>)>> {
         let entries = self.registry.list(&self.below())?.entries;
         let leases = leases(&entries);
         let own = leases
@@ -202,11 +216,13 @@ impl Daemon<'_> {
                     self.public_ip
                 ));
                 let key = self.key(own);
-                let revision = entries.iter().find(|entry| entry.key == key);
-                let revision = revision.map_or(0, |entry| entry.revision);
-                let (value, ttl) = (content.json(), Some(self.options.ttl));
+                let entry = entries.iter().find(|entry| entry.key == key);
+                let revision = entry.map_or(0, |entry| entry.revision);
+                let expires = entry.is_none_or(|entry| entry.expires);
+                let ttl = expires.then_some(self.options.ttl);
+                let value = content.json();
                 let renewed = self.registry.replace(&key, &value, ttl, revision)?;
-                return Ok(renewed.then_some(own));
+                return Ok(renewed.then_some((own, ttl)));
             }
             log(format_args!(
                 "the lease of {own} does not fit the configuration"
@@ -223,23 +239,27 @@ impl Daemon<'_> {
                 .with_context(|| format!("every subnet of {} is leased", config.network))?,
         };
         let key = self.key(subnet);
-        let made = self
-            .registry
-            .create(&key, &content.json(), Some(self.options.ttl))?;
+        let ttl = Some(self.options.ttl);
+        let made = self.registry.create(&key, &content.json(), ttl)?;
         if made {
             log(format_args!("leased {subnet}"));
         }
-        Ok(made.then_some(subnet))
+        Ok(made.then_some((subnet, ttl)))
     }
 
     /// Follows the leases of the others, and renews its own. Ends only with an
     /// error: when its own is taken away.
-    fn follow(&self, others: &mut Others, own: Ipv4Net, content: &Lease) -> Result<()> {
+    fn follow(&self, others: &mut Others, own: &Own) -> Result<()> {
         let mut renewal = self.next_renewal();
         loop {
-            match self.follow_once(others, own, content, &mut renewal) {
+            // Also where etcd does not answer.
+            others.check();
+            match self.follow_once(others, own, &mut renewal) {
                 Ok(Followed::Lost) => {
-                    bail!("the lease of {own} was taken away; the daemon ends, as flanneld does")
+                    bail!(
+                        "the lease of {} was taken away; the daemon ends, as flanneld does",
+                        own.subnet
+                    )
                 }
                 Ok(Followed::Again) => {}
                 Err(error) => {
@@ -253,13 +273,12 @@ impl Daemon<'_> {
     fn follow_once(
         &self,
         others: &mut Others,
-        own: Ipv4Net,
-        content: &Lease,
+        own: &Own,
         renewal: &mut Instant,
     ) -> Result<Followed> {
         let listing = self.registry.list(&self.below())?;
         let mut all = leases(&listing.entries);
-        if all.remove(&own).is_none() {
+        if all.remove(&own.subnet).is_none() {
             return Ok(Followed::Lost);
         }
         others.set_all(all);
@@ -267,16 +286,19 @@ impl Daemon<'_> {
         let mut watch = self.registry.watch(&self.below(), listing.revision);
         loop {
             if Instant::now() >= *renewal {
-                match self.renew(own, content) {
+                match self.renew(own) {
                     Ok(()) => *renewal = self.next_renewal(),
                     Err(error) => {
-                        log(format_args!("cannot renew the lease of {own}: {error:#}"));
+                        log(format_args!(
+                            "cannot renew the lease of {}: {error:#}",
+                            own.subnet
+                        ));
                         *renewal = Instant::now() + AGAIN;
                     }
                 }
             }
             let wait = renewal.saturating_duration_since(Instant::now());
-            match watch.next(wait.min(MARGIN))? {
+            match watch.next(wait.min(others.check()))? {
                 Watched::Nothing => {}
                 Watched::Cleared => return Ok(Followed::Again),
                 Watched::Changes(changes) => {
@@ -285,7 +307,7 @@ impl Daemon<'_> {
                             // A directory above, perhaps with all that was in it.
                             return Ok(Followed::Again);
                         };
-                        if subnet != own {
+                        if subnet != own.subnet {
                             apply(others, subnet, &change);
                         } else if change.value.is_none() {
                             return Ok(Followed::Lost);
@@ -359,22 +381,20 @@ fn leases(entries: &[super::registry::KeyValue]) -> BTreeMap<Ipv4Net, Lease> {
 }
 
 fn fits(config: &Config, subnet: Ipv4Net) -> bool {
-    config.network.contains(subnet.address) && subnet.prefix == config.subnet_len
+    let (first, last) = config.subnets;
+    (first..=last).contains(&subnet.address) && subnet.prefix == config.subnet_len
 }
 
-/// All subnets that may be leased: the network's first is none of them.
+/// All subnets that may be leased.
 fn subnets(config: &Config) -> impl Iterator<Item = Ipv4Net> {
-    let (network, prefix) = (config.network, config.subnet_len);
-    let size = 1_u64 << (32 - prefix);
-    let count = 1_u64 << (prefix - network.prefix);
-    let first = u64::from(network.address.to_bits());
-    (1..count).filter_map(move |n| {
-        let address = u32::try_from(first + n * size).ok()?;
-        Some(Ipv4Net {
+    let prefix = config.subnet_len;
+    let (first, last) = config.subnets;
+    (first.to_bits()..=last.to_bits())
+        .step_by(1 << (32 - prefix))
+        .map(move |address| Ipv4Net {
             address: Ipv4Addr::from_bits(address),
             prefix,
         })
-    })
 }
 
 fn log(message: std::fmt::Arguments<'_>) {

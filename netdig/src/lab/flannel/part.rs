@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -21,6 +21,8 @@ enum Ready {
     File(PathBuf),
     /// It writes its subnet.env, whose MTU it does not know before.
     SubnetFile(PathBuf),
+    /// It runs, and waits for what may never come.
+    Alive,
 }
 
 impl Ready {
@@ -28,6 +30,7 @@ impl Ready {
     fn is_there(&self, pid: u32) -> bool {
         match self {
             Ready::File(path) => path.exists(),
+            Ready::Alive => true,
             // Seen as the daemon sees it: its /run may be its own.
             Ready::SubnetFile(path) => {
                 let root = PathBuf::from(format!("/proc/{pid}/root"));
@@ -70,7 +73,10 @@ impl Lab {
         }
         let real = match overlay.daemon {
             Daemon::Lab => None,
-            Daemon::Any | Daemon::Real => programs::find("flanneld")?,
+            Daemon::Any => {
+                programs::find("flanneld")?.filter(|flanneld| speaks(flanneld, overlay.api()))
+            }
+            Daemon::Real => programs::find("flanneld")?,
         };
         let mut command = match &real {
             Some(flanneld) => foretold(flanneld, overlay, subnet),
@@ -86,23 +92,51 @@ impl Lab {
             }
         };
         add_arguments(&mut command, &self.scenario, overlay, host);
+        let expected = expected(&self.scenario, overlay);
         if real.is_some() {
-            return Ok((command, Ready::SubnetFile(SUBNET_FILE.into())));
+            let ready = match expected.is_empty() {
+                true => Ready::Alive,
+                false => Ready::SubnetFile(SUBNET_FILE.into()),
+            };
+            return Ok((command, ready));
         }
         command.args([
             "--api",
-            api_name(overlay.api),
+            api_name(overlay.api()),
             "--ttl",
-            &overlay.ttl_s.to_string(),
+            &overlay.ttl_s().to_string(),
         ]);
         command.args(["--subnet", &subnet.network().to_string()]);
-        let expected = expected(&self.scenario, overlay);
         if !expected.is_empty() {
             command.args(["--ready-with", &expected.join(",")]);
         }
         command.arg("--ready-file").arg(&ready);
         Ok((command, Ready::File(ready)))
     }
+}
+
+/// Whether this flanneld can lease by that API: since 0.18 it speaks v3 alone,
+/// before that v2 alone. One that does not say what it is may speak v3.
+fn speaks(flanneld: &Path, api: Api) -> bool {
+    let newer = version(flanneld).is_none_or(|version| version >= (0, 18));
+    newer == (api == Api::V3)
+}
+
+/// What `flanneld --version` says, as `v0.22.3`: major and minor.
+fn version(flanneld: &Path) -> Option<(u32, u32)> {
+    let output = Command::new("timeout")
+        .arg("2")
+        .arg(flanneld)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    said.split_whitespace().find_map(|word| {
+        let mut parts = word.trim_start_matches('v').split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    })
 }
 
 const fn api_name(api: Api) -> &'static str {
@@ -119,7 +153,7 @@ fn add_arguments(command: &mut Command, scenario: &Scenario, overlay: &Overlay, 
         .map(|address| format!("http://{address}"))
         .collect();
     command.args(["--etcd-endpoints", &urls.join(",")]);
-    command.args(["--etcd-prefix", &overlay.prefix, "--iface", "eth0"]);
+    command.args(["--etcd-prefix", overlay.prefix(), "--iface", "eth0"]);
     if let Some(address) = host.public_ip {
         command.args(["--public-ip", &address.to_string()]);
     }

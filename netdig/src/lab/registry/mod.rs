@@ -31,6 +31,8 @@ pub struct KeyValue {
     pub value: String,
     /// v2's modifiedIndex, v3's mod_revision.
     pub revision: u64,
+    /// Whether it goes away by itself.
+    pub expires: bool,
 }
 
 /// What stands at one moment.

@@ -149,6 +149,7 @@ fn flatten(node: &Value, entries: &mut Vec<KeyValue>) {
             key: key.to_owned(),
             value: value.to_owned(),
             revision: node["modifiedIndex"].as_u64().unwrap_or(0),
+            expires: !node["expiration"].is_null(),
         });
     }
     for child in node["nodes"].as_array().into_iter().flatten() {

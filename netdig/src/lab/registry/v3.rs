@@ -135,6 +135,7 @@ fn key_value(kv: &Value) -> Result<KeyValue> {
         key: text("key")?,
         value: text("value")?,
         revision: number(&kv["mod_revision"]),
+        expires: number(&kv["lease"]) != 0,
     })
 }
 

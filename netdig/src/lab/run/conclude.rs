@@ -157,10 +157,12 @@ pub fn judge(scenario: &Scenario, said: &[Said]) -> Vec<Verdict> {
         .map(|wanted| conclusion(wanted, watched, said))
         .collect();
     let none = &scenario.none;
+    let silent = wanted(scenario).is_empty();
     if !none.codes.is_empty() {
         let what = format!("{} is not concluded", none.codes.join(" or "));
         let unwanted = |one: &Said| none.codes.contains(&one.finding.code);
-        verdicts.push(absent(what, said.iter().filter(|one| unwanted(one))));
+        let unwanted = said.iter().filter(|one| unwanted(one));
+        verdicts.push(absent(what, unwanted, silent));
     }
     if let Some(from) = none.from {
         let what = format!(
@@ -168,7 +170,8 @@ pub fn judge(scenario: &Scenario, said: &[Said]) -> Vec<Verdict> {
             format!("{from:?}").to_lowercase()
         );
         let unwanted = |one: &Said| one.finding.severity.is_none_or(|is| is >= from);
-        verdicts.push(absent(what, said.iter().filter(|one| unwanted(one))));
+        let unwanted = said.iter().filter(|one| unwanted(one));
+        verdicts.push(absent(what, unwanted, silent));
     }
     verdicts
 }
@@ -207,13 +210,17 @@ fn conclusion(wanted: &Conclusion, watched: Option<&str>, said: &[Said]) -> Verd
     }
 }
 
-fn absent<'a>(what: String, unwanted: impl Iterator<Item = &'a Said>) -> Verdict {
+/// `silent`: no command ran that could have said anything.
+fn absent<'a>(what: String, unwanted: impl Iterator<Item = &'a Said>, silent: bool) -> Verdict {
     let seen: Vec<_> = unwanted.map(shown).collect();
     Verdict {
         what,
         count: seen.len(),
         wanted: "none".to_owned(),
-        result: Outcome::of(seen.is_empty(), false),
+        result: match silent {
+            true => Outcome::NotJudged,
+            false => Outcome::of(seen.is_empty(), false),
+        },
         seen,
     }
 }
@@ -299,6 +306,16 @@ mod tests {
                 "{expected}"
             );
         }
+    }
+
+    #[test]
+    fn what_nobody_could_say_is_not_judged() {
+        let text = "title = 'x'\nstory = 'x'\n[[host]]\nname = 'a'\n\
+            addresses = ['10.0.0.1/24']\n[none]\ncodes = ['ND101']\nfrom = 'info'";
+        let scenario = super::super::super::scenario::read("x", text).unwrap();
+        let verdicts = judge(&scenario, &[]);
+        let results: Vec<_> = verdicts.iter().map(|verdict| verdict.result).collect();
+        assert_eq!(results, [Outcome::NotJudged; 2]);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use super::expect::{self, Outcome};
-use super::scenario::Scenario;
-use super::{Lab, Purpose, server};
+use super::scenario::{Daemon, Runtime, Scenario};
+use super::{Lab, Missing, Purpose, programs, server};
 use conclude::Watchers;
 pub use many::{Task, lab_name, many};
 pub use report::{Ending, Report};
@@ -23,7 +23,7 @@ use step::Driver;
 /// have started. An error where the run has not come to its end.
 pub fn one(name: &str, scenario: Scenario, for_a_person: bool) -> Result<Report> {
     let began = Instant::now();
-    server::require(programs(&scenario))?;
+    require(&scenario, Purpose::Run)?;
     eprintln!("{}\n\n{}", scenario.title, scenario.story);
     let lab = Lab::build(name, scenario, Purpose::Run)?;
     let scenario = lab.scenario();
@@ -68,13 +68,55 @@ pub fn do_steps(lab: &Lab) -> Result<()> {
     }
 }
 
-/// What has to be on PATH for its steps and traffic. Files of hosts are named by
-/// their paths.
-fn programs(scenario: &Scenario) -> impl Iterator<Item = &str> {
-    let steps = scenario.steps.iter().chain(&scenario.traffic);
+/// Looks for what the scenario needs, before anything is built, besides the
+/// programs of its parts that the building looks for. Programs that are missing
+/// are the error [`Missing`].
+pub fn require(scenario: &Scenario, purpose: Purpose) -> Result<()> {
+    server::require(programs(scenario, purpose))?;
+    if let Some(overlay) = scenario
+        .overlay
+        .as_ref()
+        .filter(|_| scenario.etcd.is_some())
+    {
+        real("flanneld", overlay.daemon)?;
+    }
+    let mut renderers = scenario.renderers.iter();
+    renderers.try_for_each(|renderer| real("confd", renderer.daemon))
+}
+
+/// Whether the real program is there, where it has to be.
+fn real(program: &str, daemon: Daemon) -> Result<()> {
+    match daemon {
+        Daemon::Lab => Ok(()),
+        Daemon::Any => programs::find(program).map(drop),
+        Daemon::Real if programs::find(program)?.is_some() => Ok(()),
+        Daemon::Real => Err(Missing(format!(
+            "the scenario asks for the real {program}, which is not on PATH; name it with --{program}"
+        ))
+        .into()),
+    }
+}
+
+/// What has to be on PATH for its containers, its steps and, where it is to be
+/// run, its traffic. Files of hosts are named by their paths.
+fn programs<'a>(scenario: &'a Scenario, purpose: Purpose) -> impl Iterator<Item = &'a str> {
+    let traffic = match purpose {
+        Purpose::Run => &scenario.traffic[..],
+        Purpose::Up => &[],
+    };
+    let steps = scenario.steps.iter().chain(traffic);
     let first = steps.filter_map(|step| step.run.first());
-    let programs = scenario.needs.iter().chain(first).map(String::as_str);
-    programs.filter(|program| !program.contains('/'))
+    let named = scenario.needs.iter().chain(first).map(String::as_str);
+    let runtimes = scenario
+        .containers
+        .iter()
+        .filter_map(|one| match one.runtime {
+            Runtime::Runc => Some("runc"),
+            Runtime::Crun => Some("crun"),
+            Runtime::Any | Runtime::Namespace => None,
+        });
+    let named = named.filter(|program| !program.contains('/'));
+    named.chain(runtimes)
 }
 
 fn tell(report: &Report) {
@@ -82,6 +124,7 @@ fn tell(report: &Report) {
         let (what, count) = (&verdict.what, verdict.count);
         match (verdict.result, verdict.failure()) {
             (_, Some(failure)) => eprintln!("  FAILED   {failure}"),
+            (Outcome::NotJudged, None) => eprintln!("  not judged  {what}"),
             (Outcome::Pending, None) => eprintln!("  pending  {what}"),
             (_, None) => eprintln!("  ok       {what} ({count})"),
         }

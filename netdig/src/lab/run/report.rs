@@ -52,16 +52,23 @@ impl Report {
         }
     }
 
-    pub fn pending(&self) -> usize {
-        let is_pending = |verdict: &&Verdict| verdict.result == Outcome::Pending;
-        self.expectations.iter().filter(is_pending).count()
+    pub fn count(&self, result: Outcome) -> usize {
+        let verdicts = self.expectations.iter();
+        verdicts.filter(|verdict| verdict.result == result).count()
     }
 
-    /// `10 expectations, 2 pending`.
+    /// `10 expectations, 2 pending, 1 not judged`.
     pub fn counts(&self) -> String {
-        match (self.expectations.len(), self.pending()) {
-            (all, 0) => format!("{all} expectations"),
-            (all, pending) => format!("{all} expectations, {pending} pending"),
+        let mut text = format!("{} expectations", self.expectations.len());
+        for (result, word) in [
+            (Outcome::Pending, "pending"),
+            (Outcome::NotJudged, "not judged"),
+        ] {
+            match self.count(result) {
+                0 => {}
+                n => text += &format!(", {n} {word}"),
+            }
         }
+        text
     }
 }

@@ -6,22 +6,29 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::super::topology::SWITCH;
-use super::{Backend, Net, Scenario};
+use super::{Backend, By, Expectation, Net, Overlay, Scenario};
 
 impl Scenario {
     pub(super) fn check(&self) -> Result<()> {
         let mut names = BTreeSet::new();
         let segments = self.segments.iter().map(|segment| segment.name.as_str());
         for name in self.places().chain(segments) {
-            if !is_name(name) || name == SWITCH {
+            if !is_name(name, 10) || RESERVED.contains(&name) {
                 bail!(
-                    "`{name}` cannot name a host: 1 to 10 lower-case letters, digits and hyphens, and not `{SWITCH}`"
+                    "`{name}` cannot name a host, container or segment: 1 to 10 lower-case letters, \
+                     digits and hyphens, no hyphen first, and none of: {}",
+                    RESERVED.join(", ")
                 );
             }
             if !names.insert(name) {
                 bail!("two hosts, containers or segments are named `{name}`");
             }
         }
+        let variants = self.variants.iter().map(|one| &one.name);
+        distinct("variant", variants)?;
+        distinct("announcer", self.announcers.iter().map(|one| &one.name))?;
+        distinct("renderer", self.renderers.iter().map(|one| &one.name))?;
+        check_sysctls(self.sysctls.keys())?;
         self.check_hosts()?;
         self.check_containers()?;
         self.check_parts()?;
@@ -41,6 +48,7 @@ impl Scenario {
             if host.addresses.is_empty() {
                 bail!("the host `{name}` has no address");
             }
+            check_sysctls(host.sysctls.keys())?;
             if host.subnet.is_some() && self.overlay.is_none() {
                 bail!("the host `{name}` has a subnet, but there is no [overlay]");
             }
@@ -55,7 +63,7 @@ impl Scenario {
                         link.segment
                     );
                 }
-                if !is_device(&link.device) || link.device == "eth0" {
+                if !is_device(&link.device) || matches!(&link.device[..], "eth0" | "lo") {
                     bail!("`{}` cannot name a link of the host `{name}`", link.device);
                 }
             }
@@ -117,6 +125,11 @@ impl Scenario {
         {
             bail!("there is no [etcd] for {what}");
         }
+        if let Some(key) = self.overlay.as_ref().and_then(Overlay::needs_etcd)
+            && self.etcd.is_none()
+        {
+            bail!("`{key}` of the [overlay] is about etcd, but there is no [etcd]");
+        }
         if let Some(etcd) = &self.etcd {
             self.known(&etcd.at)?;
         }
@@ -155,12 +168,19 @@ impl Scenario {
                 bail!("`{code}` is no code of a finding, such as ND101");
             }
         }
+        self.expectations.iter().try_for_each(check_counts)?;
         for on in self.conclusions.iter().filter_map(|one| one.on.as_deref()) {
             self.known(on)?;
         }
         let Some(watch) = &self.watch else {
             if !self.expectations.is_empty() {
                 bail!("there are expectations of what netdig shows, but no [watch]");
+            }
+            if let Some(conclusion) = self.conclusions.iter().find(|one| one.by == By::Overlay) {
+                bail!(
+                    "netdig overlay is to conclude {}, but there is no [watch] that says how it is started",
+                    conclusion.code
+                );
             }
             if let Some(conclusion) = self.conclusions.iter().find(|wanted| wanted.on.is_none()) {
                 bail!(
@@ -188,10 +208,67 @@ fn check_private(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether this can be part of namespace and device names. Ten characters:
-/// `docker0` ports and switch ports carry the name within the kernel's fifteen.
-fn is_name(name: &str) -> bool {
-    (1..=10).contains(&name.len())
+fn check_counts(expectation: &Expectation) -> Result<()> {
+    let what = &expectation.what;
+    let least = expectation.least();
+    if let Some(most) = expectation.at_most
+        && least > most
+    {
+        bail!("`{what}` wants at least {least} and at most {most}: no number is both");
+    }
+    for (path, value) in &expectation.fields {
+        match value {
+            toml::Value::Table(_) => bail!(
+                "`{what}` compares `{path}` with a table; a dotted path is quoted in `where`: \
+                 `\"{path}.…\" = …`"
+            ),
+            toml::Value::Array(_) => bail!(
+                "`{what}` compares `{path}` with a list; name one value, which any element may be"
+            ),
+            toml::Value::Datetime(_) => bail!(
+                "`{what}` compares `{path}` with a time; times are texts in JSON, so put it in quotes"
+            ),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_sysctls<'a>(mut names: impl Iterator<Item = &'a String>) -> Result<()> {
+    match names.find(|name| !name.starts_with("net.")) {
+        None => Ok(()),
+        Some(name) => bail!(
+            "the sysctl `{name}` is the whole machine's: a lab sets only what begins with `net.`"
+        ),
+    }
+}
+
+/// Names of parts, which become names of processes, files and labs.
+fn distinct<'a>(what: &str, names: impl Iterator<Item = &'a String>) -> Result<()> {
+    let mut known = BTreeSet::new();
+    for name in names {
+        if !is_name(name, 40) {
+            bail!(
+                "`{name}` cannot name a {what}: 1 to 40 lower-case letters, digits and hyphens, no \
+                 hyphen first"
+            );
+        }
+        if !known.insert(name) {
+            bail!("two {what}s are named `{name}`");
+        }
+    }
+    Ok(())
+}
+
+/// Names that a lab needs for itself.
+const RESERVED: &[&str] = &[SWITCH, "underlay", "lo"];
+
+/// Whether this can be part of namespace and device names. Those of hosts have
+/// ten characters: `docker0` ports and switch ports carry the name within the
+/// kernel's fifteen.
+fn is_name(name: &str, most: usize) -> bool {
+    (1..=most).contains(&name.len())
+        && !name.starts_with('-')
         && name
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

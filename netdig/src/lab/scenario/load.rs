@@ -136,7 +136,10 @@ fn put_in(text: &str, values: &BTreeMap<String, String>) -> Result<String> {
         };
         // A shell's own variables are left to the shell.
         let is_name = |name: &str| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+            name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         };
         match values.get(name) {
             Some(value) => out.push_str(value),

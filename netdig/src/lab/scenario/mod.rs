@@ -128,14 +128,11 @@ pub struct Overlay {
     pub vni: u32,
     #[serde(default = "of_a_host")]
     pub subnet_len: u8,
-    #[serde(default)]
-    pub api: Api,
-    #[serde(default = "flannel_prefix")]
-    pub prefix: String,
+    api: Option<Api>,
+    prefix: Option<String>,
     /// The key `config`, in place of what the above say; empty: none is written.
     pub config: Option<String>,
-    #[serde(default = "a_day")]
-    pub ttl_s: u32,
+    ttl_s: Option<u32>,
     #[serde(default)]
     pub daemon: Daemon,
 }
@@ -148,6 +145,32 @@ impl Overlay {
             Backend::Udp | Backend::HostGw => 8285,
         })
     }
+
+    /// Of etcd.
+    pub fn api(&self) -> Api {
+        self.api.unwrap_or_default()
+    }
+
+    /// Of its keys.
+    pub fn prefix(&self) -> &str {
+        self.prefix.as_deref().unwrap_or("/coreos.com/network")
+    }
+
+    /// Seconds that a lease lasts: a day.
+    pub fn ttl_s(&self) -> u32 {
+        self.ttl_s.unwrap_or(86_400)
+    }
+
+    /// A key that says something only where there is etcd.
+    const fn needs_etcd(&self) -> Option<&'static str> {
+        match self {
+            _ if self.config.is_some() => Some("config"),
+            _ if self.api.is_some() => Some("api"),
+            _ if self.prefix.is_some() => Some("prefix"),
+            _ if self.ttl_s.is_some() => Some("ttl_s"),
+            _ => None,
+        }
+    }
 }
 
 const fn first_vni() -> u32 {
@@ -156,14 +179,6 @@ const fn first_vni() -> u32 {
 
 const fn of_a_host() -> u8 {
     24
-}
-
-fn flannel_prefix() -> String {
-    "/coreos.com/network".to_owned()
-}
-
-const fn a_day() -> u32 {
-    86_400
 }
 
 /// How flannel carries packets.
@@ -468,18 +483,23 @@ const fn ten() -> u32 {
 impl Step {
     /// The command as a person would type it.
     pub fn shell(&self) -> String {
-        let plain = |word: &str| {
-            !word.is_empty()
-                && word
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b))
-        };
-        let quoted = self.run.iter().map(|word| match plain(word) {
-            true => word.clone(),
-            false => format!("'{}'", word.replace('\'', r"'\''")),
-        });
-        quoted.collect::<Vec<_>>().join(" ")
+        shell(&self.run)
     }
+}
+
+/// Words as a person would type them.
+pub fn shell(words: &[String]) -> String {
+    let plain = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_./:@+=,".contains(&b))
+    };
+    let quoted = words.iter().map(|word| match plain(word) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -508,16 +528,19 @@ pub struct Expectation {
     /// Dotted paths that must hold something.
     #[serde(default)]
     pub present: Vec<String>,
-    #[serde(default = "one")]
-    pub at_least: usize,
+    at_least: Option<usize>,
     pub at_most: Option<usize>,
     /// Not concluded yet: failing is counted and forgiven, holding is an error.
     #[serde(default)]
     pub pending: bool,
 }
 
-const fn one() -> usize {
-    1
+impl Expectation {
+    /// How many have to fit: one, where none may not.
+    pub fn least(&self) -> usize {
+        self.at_least
+            .unwrap_or(usize::from(self.at_most != Some(0)))
+    }
 }
 
 /// An address with its prefix length, from a string.

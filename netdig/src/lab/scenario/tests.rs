@@ -54,6 +54,79 @@ fn a_reference_to_nothing_is_refused() {
 }
 
 #[test]
+fn what_does_not_fit_together_is_refused() {
+    let head = "title = 'x'\nstory = 'x'\n";
+    let host = "[[host]]\nname = 'a'\naddresses = ['10.0.0.1/24']\n";
+    let watch = "[watch]\nhost = 'a'\narguments = []\n[[expect]]\nwhat = 'x'\nkind = 'packet'\n";
+    let watched = |text: &str| format!("{head}{host}{watch}{text}");
+    for (text, wanted) in [
+        (watched("at_most = 0"), None),
+        (
+            watched("at_least = 3\nat_most = 2"),
+            Some("no number is both"),
+        ),
+        (
+            watched("at_most = 0\nat_least = 1"),
+            Some("no number is both"),
+        ),
+        (watched("where = { tcp.flags = 'ACK' }"), Some("is quoted")),
+        (watched("where = { joined = [1] }"), Some("with a list")),
+        (
+            format!("{head}{}", host.replace("'a'", "'-a'")),
+            Some("`-a`"),
+        ),
+        (
+            format!("{head}{}", host.replace("'a'", "'lo'")),
+            Some("`lo`"),
+        ),
+        (
+            format!("{head}[[segment]]\nname = 'underlay'\n{host}"),
+            Some("`underlay`"),
+        ),
+        (
+            format!("{head}[sysctls]\n'kernel.hostname' = 'x'\n{host}"),
+            Some("`kernel.hostname`"),
+        ),
+        (
+            format!("{head}{host}[[conclusion]]\ncode = 'ND101'\nby = 'overlay'\non = 'a'"),
+            Some("no [watch]"),
+        ),
+        (
+            format!("{head}[overlay]\nnetwork = '10.5.0.0/16'\nttl_s = 3\n{host}"),
+            Some("`ttl_s`"),
+        ),
+        (
+            format!("{head}[[variant]]\nname = 'A'\n{host}"),
+            Some("`A` cannot name a variant"),
+        ),
+        (
+            format!("{head}[[variant]]\nname = 'b'\n[[variant]]\nname = 'b'\n{host}"),
+            Some("two variants"),
+        ),
+        (
+            format!(
+                "{head}[values]\nV4 = 'a'\n{}",
+                host.replace("'a'", "'${V4}'")
+            ),
+            None,
+        ),
+        (
+            format!("{head}{}", host.replace("'a'", "'${V4}'")),
+            Some("does not name `V4`"),
+        ),
+    ] {
+        let error = parse("x", &text).err().map(|error| format!("{error:#}"));
+        match wanted {
+            None => assert_eq!(error, None, "{text}"),
+            Some(wanted) => assert!(
+                error.as_ref().is_some_and(|e| e.contains(wanted)),
+                "{text}: {error:?}"
+            ),
+        }
+    }
+}
+
+#[test]
 fn variants_put_their_values_in() {
     let head = "[values]\nNET = \"192.168.0.0/16\"\nWHO = \"a\"\n\
         [[variant]]\nname = \"one\"\n\
