@@ -275,14 +275,14 @@ fn down(name: Option<&str>, all: bool) -> Result<bool> {
         );
     }
     if labs.is_empty() {
-        eprintln!("netdig: there is no lab to take down");
+        crate::lab::tell!("netdig: there is no lab to take down");
     }
     // One that cannot be taken down keeps none of the others standing.
     let mut failed = None;
     for lab in labs {
         let name = lab.name().to_owned();
         match lab.tear_down() {
-            Ok(()) => eprintln!("netdig: the lab {name} is down"),
+            Ok(()) => crate::lab::tell!("netdig: the lab {name} is down"),
             Err(error) => {
                 failed = failed.or(Some(
                     error.context(format!("the lab {name} could not be taken down")),

@@ -1,6 +1,15 @@
 //! Network laboratories: the hosts, tunnels and servers of a scenario in
 //! network namespaces, built in a moment and removed without a trace.
 
+/// Says something on standard error; a reader who went away ends no work.
+macro_rules! tell {
+    ($($words:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+pub(crate) use tell;
+
 mod announcer;
 mod cgroup;
 mod container;
@@ -61,7 +70,7 @@ impl Drop for Lab {
         if !self.keep
             && let Err(error) = standing::tear_down(&self.journal, Patience::None)
         {
-            eprintln!(
+            crate::lab::tell!(
                 "netdig: the lab {} could not be taken down: {error:#}; try `netdig lab down {0}`",
                 self.journal.name()
             );
@@ -224,7 +233,7 @@ fn claim(name: &str, scenario: &str, purpose: Purpose) -> Result<Journal> {
                  `netdig lab down {name}`, or give this one another name with --name"
             );
         }
-        eprintln!("netdig: removing what an interrupted run left of the lab {name}");
+        crate::lab::tell!("netdig: removing what an interrupted run left of the lab {name}");
         standing::tear_down(&left, Patience::Waits)?;
     }
     Journal::create(name, scenario, purpose)?

@@ -43,24 +43,24 @@ pub fn run(options: &RawOptions) -> Result<()> {
         for connection in listener.incoming() {
             match connection {
                 Ok(_) if open.load(Ordering::Relaxed) >= MOST => {
-                    eprintln!("a connection is closed: {MOST} others are open");
+                    crate::lab::tell!("a connection is closed: {MOST} others are open");
                 }
                 Ok(connection) => {
                     let (answer, open) = (&answer, &open);
                     open.fetch_add(1, Ordering::Relaxed);
                     let work = move || {
                         if let Err(error) = serve(connection, answer) {
-                            eprintln!("a connection ended early: {error}");
+                            crate::lab::tell!("a connection ended early: {error}");
                         }
                         open.fetch_sub(1, Ordering::Relaxed);
                     };
                     if let Err(error) = Builder::new().spawn_scoped(scope, work) {
                         open.fetch_sub(1, Ordering::Relaxed);
-                        eprintln!("a connection is closed: cannot start a thread: {error}");
+                        crate::lab::tell!("a connection is closed: cannot start a thread: {error}");
                     }
                 }
                 Err(error) => {
-                    eprintln!("cannot accept: {error}");
+                    crate::lab::tell!("cannot accept: {error}");
                     std::thread::sleep(Duration::from_millis(50));
                 }
             }

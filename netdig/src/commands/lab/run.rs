@@ -99,7 +99,7 @@ fn many(args: &RunArgs, chosen: Vec<(String, Scenario)>) -> Result<bool> {
     let seed = args.random.map(|seed| seed.unwrap_or_else(any_seed));
     if let Some(seed) = seed {
         shuffle(&mut tasks, seed);
-        eprintln!("netdig: in random order; `--random {seed}` repeats it");
+        crate::lab::tell!("netdig: in random order; `--random {seed}` repeats it");
     }
     let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = args.jobs.map_or_else(cores, NonZeroUsize::get);

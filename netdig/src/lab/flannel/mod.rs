@@ -398,5 +398,5 @@ fn subnets(config: &Config) -> impl Iterator<Item = Ipv4Net> {
 }
 
 fn log(message: std::fmt::Arguments<'_>) {
-    eprintln!("netdig lab flannel: {message}");
+    crate::lab::tell!("netdig lab flannel: {message}");
 }

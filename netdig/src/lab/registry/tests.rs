@@ -60,7 +60,7 @@ impl Etcd {
         let Ok(child) = started else {
             let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
             assert!(!ci, "CI must have etcd");
-            eprintln!("skipped: etcd is not installed");
+            crate::lab::tell!("skipped: etcd is not installed");
             return None;
         };
         let etcd = Etcd {

@@ -100,5 +100,5 @@ fn prepare(options: &RenderOptions) -> Result<()> {
 }
 
 fn log(level: &str, text: &str) {
-    eprintln!("confd[{}]: {level} {text}", std::process::id());
+    crate::lab::tell!("confd[{}]: {level} {text}", std::process::id());
 }

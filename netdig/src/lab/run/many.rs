@@ -80,7 +80,7 @@ impl Drop for Running {
         for run in &mut self.0 {
             let _ = run.child.wait();
             if let Err(error) = run.take_down() {
-                eprintln!("netdig: {error:#}; try `netdig lab down {}`", run.lab);
+                crate::lab::tell!("netdig: {error:#}; try `netdig lab down {}`", run.lab);
             }
         }
     }

@@ -24,7 +24,7 @@ use step::Driver;
 pub fn one(name: &str, scenario: Scenario, for_a_person: bool) -> Result<Report> {
     let began = Instant::now();
     require(&scenario, Purpose::Run)?;
-    eprintln!("{}\n\n{}", scenario.title, scenario.story);
+    crate::lab::tell!("{}\n\n{}", scenario.title, scenario.story);
     let lab = Lab::build(name, scenario, Purpose::Run)?;
     let scenario = lab.scenario();
     let mut driver = Driver::new(&lab, true);
@@ -123,15 +123,15 @@ fn tell(report: &Report) {
     for verdict in &report.expectations {
         let (what, count) = (&verdict.what, verdict.count);
         match (verdict.result, verdict.failure()) {
-            (_, Some(failure)) => eprintln!("  FAILED   {failure}"),
-            (Outcome::NotJudged, None) => eprintln!("  not judged  {what}"),
-            (Outcome::Pending, None) => eprintln!("  pending  {what}"),
-            (_, None) => eprintln!("  ok       {what} ({count})"),
+            (_, Some(failure)) => crate::lab::tell!("  FAILED   {failure}"),
+            (Outcome::NotJudged, None) => crate::lab::tell!("  not judged  {what}"),
+            (Outcome::Pending, None) => crate::lab::tell!("  pending  {what}"),
+            (_, None) => crate::lab::tell!("  ok       {what} ({count})"),
         }
     }
     let all = match report.failures.len() {
         0 => "all as expected".to_owned(),
         n => format!("{n} not as expected"),
     };
-    eprintln!("\n{}: {all} ({})", report.name, report.counts());
+    crate::lab::tell!("\n{}: {all} ({})", report.name, report.counts());
 }

@@ -44,9 +44,9 @@ impl<'a> Driver<'a> {
     pub fn drive(&mut self, kind: &str, steps: &[Step]) -> Result<()> {
         for (n, step) in steps.iter().enumerate() {
             if let Some(what) = &step.what {
-                eprintln!("{what}");
+                crate::lab::tell!("{what}");
             }
-            eprintln!("{} $ {}", step.on, step.shell());
+            crate::lab::tell!("{} $ {}", step.on, step.shell());
             let label = format!("{kind}-{}", n + 1);
             let driven = match step.background {
                 true => self.start(&label, step),
@@ -71,7 +71,7 @@ impl<'a> Driver<'a> {
     }
 
     fn failed(&mut self, error: &anyhow::Error) {
-        eprintln!("  FAILED: {error:#}");
+        crate::lab::tell!("  FAILED: {error:#}");
         self.failures.push(format!("{error:#}"));
     }
 
@@ -95,7 +95,7 @@ impl<'a> Driver<'a> {
             1 => String::new(),
             n => format!(" at try {n}"),
         };
-        eprintln!(
+        crate::lab::tell!(
             "  {} after {:.1} s{which}, as expected",
             past(step.outcome),
             started.elapsed().as_secs_f32()
@@ -152,7 +152,7 @@ impl<'a> Driver<'a> {
                 );
             }
         }
-        eprintln!("  runs on");
+        crate::lab::tell!("  runs on");
         self.background.push(Background {
             step: step.clone(),
             child,

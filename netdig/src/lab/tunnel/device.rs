@@ -56,7 +56,7 @@ pub fn configure(options: &TunnelOptions) -> Result<()> {
     let network = address.network();
     match ip::run(&["route", "add", &network.to_string(), "dev", tun]) {
         Err(error) if error.to_string().contains("File exists") => {
-            eprintln!(
+            crate::lab::tell!(
                 "netdig lab tunnel: a route to {network} exists already and was left alone, as flannel does"
             );
             Ok(())

@@ -322,7 +322,7 @@ impl<'a> Tunnel<'a> {
 }
 
 fn log(message: std::fmt::Arguments<'_>) {
-    eprintln!("netdig lab tunnel: {message}");
+    crate::lab::tell!("netdig lab tunnel: {message}");
 }
 
 fn log_no_ttl(source: Ipv4Addr, destination: Ipv4Addr) {
