@@ -210,11 +210,15 @@ fn curl_v3(key: &str, value: &str, node: SocketAddrV4, ttl_s: Option<u32>) -> St
 
 /// The value as a shell's word, with the address that was found.
 fn value(text: &str) -> String {
-    let parts: Vec<_> = text.split("{address}").map(quote).collect();
-    match parts.len() {
-        1 => parts.concat(),
-        _ => parts.join("\"$address\"").replace("''", ""),
+    if text.is_empty() {
+        return quote(text);
     }
+    let word = |part: &str| match part {
+        "" => String::new(),
+        part => quote(part),
+    };
+    let parts: Vec<_> = text.split("{address}").map(word).collect();
+    parts.join("\"$address\"")
 }
 
 fn quote(text: &str) -> String {
