@@ -96,7 +96,8 @@ fn range(
 ) -> Result<(Ipv4Addr, Ipv4Addr)> {
     let size = 1_u32 << (32 - subnet_len);
     for (name, bound) in [("SubnetMin", min), ("SubnetMax", max)] {
-        let fits = |bound: Ipv4Addr| network.contains(bound) && bound.to_bits() % size == 0;
+        let fits =
+            |bound: Ipv4Addr| network.contains(bound) && bound.to_bits().is_multiple_of(size);
         if let Some(bound) = bound.filter(|bound| !fits(*bound)) {
             bail!("{name} {bound} is no subnet of length {subnet_len} in {network}");
         }

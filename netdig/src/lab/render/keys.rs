@@ -20,7 +20,7 @@ impl Keys {
         let prefix = clean(&format!("/{}", options.prefix));
         let asked = options.keys.iter();
         Keys {
-            registry: Registry::new(options.api.into(), options.nodes.clone()),
+            registry: Registry::new(options.api, options.nodes.clone()),
             asked: asked.map(|key| clean(&format!("{prefix}/{key}"))).collect(),
             prefix,
         }

@@ -99,7 +99,7 @@ fn real(program: &str, daemon: Daemon) -> Result<()> {
 
 /// What has to be on PATH for its containers, its steps and, where it is to be
 /// run, its traffic. Files of hosts are named by their paths.
-fn programs<'a>(scenario: &'a Scenario, purpose: Purpose) -> impl Iterator<Item = &'a str> {
+fn programs(scenario: &Scenario, purpose: Purpose) -> impl Iterator<Item = &str> {
     let traffic = match purpose {
         Purpose::Run => &scenario.traffic[..],
         Purpose::Up => &[],
