@@ -74,7 +74,7 @@ impl Lab {
             // One that goes on is waited for no longer than its first time.
             let goes_on = announcer.every_s.is_some()
                 && std::fs::read_to_string(&log)
-                    .is_ok_and(|log| log.lines().any(|line| line == WROTE));
+                    .is_ok_and(|log| log.lines().any(|line| line.ends_with(WROTE)));
             Ok(goes_on.then_some(None))
         })?;
         match ended {

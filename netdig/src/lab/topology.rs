@@ -30,7 +30,9 @@ pub fn build(
     for name in &names {
         if netns::exists(name) {
             bail!(
-                "the network namespace {name} exists already and is not this lab's; remove it with `ip netns delete {name}`"
+                "the network namespace {name} exists already and is not this lab's; where another lab \
+                 has it (`netdig lab status`), give this one another name with --name, else remove \
+                 it with `ip netns delete {name}`"
             );
         }
         before(name)?;
