@@ -3,6 +3,8 @@
 
 #[path = "lab/flannel.rs"]
 mod flannel;
+#[path = "lab/privileged.rs"]
+mod privileged;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,24 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use privileged::privileged;
 use serde_json::Value;
 
 const NETDIG: &str = env!("CARGO_BIN_EXE_netdig");
-
-/// Whether a lab can be built here; where `CI=true` it has to.
-fn privileged() -> bool {
-    let root =
-        fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    let possible = root && Path::new("/dev/net/tun").exists();
-    assert!(
-        possible || std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "CI must run as root with /dev/net/tun"
-    );
-    if !possible {
-        eprintln!("skipped: a lab needs root and /dev/net/tun");
-    }
-    possible
-}
 
 fn netdig(arguments: &[&str]) -> Output {
     Command::new(NETDIG)

@@ -1,10 +1,15 @@
 //! Hosts and containers of a lab: what is their own, how they are seen from
 //! outside, and that all of it goes, daemons that hide and killed builds included.
 
+#[path = "lab/privileged.rs"]
+mod privileged;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use privileged::privileged;
 
 const NETDIG: &str = env!("CARGO_BIN_EXE_netdig");
 
@@ -55,21 +60,6 @@ address = "10.77.1.3/24"
 late = true
 runtime = "namespace"
 "#;
-
-/// Whether a lab can be built here; where `CI=true` it has to.
-fn privileged() -> bool {
-    let root =
-        fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    let possible = root && Path::new("/dev/net/tun").exists();
-    assert!(
-        possible || std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "CI must run as root with /dev/net/tun"
-    );
-    if !possible {
-        eprintln!("skipped: a lab needs root and /dev/net/tun");
-    }
-    possible
-}
 
 fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

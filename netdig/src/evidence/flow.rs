@@ -31,6 +31,18 @@ pub struct Relative {
     pub ack_base: u32,
 }
 
+impl Relative {
+    /// Those of the header, where no flow is known.
+    pub fn of_header(tcp: &Tcp<'_>) -> Relative {
+        Relative {
+            seq: tcp.sequence(),
+            ack: tcp.acknowledgement(),
+            window: u32::from(tcp.window()),
+            ack_base: 0,
+        }
+    }
+}
+
 /// What is known about the scaling of one direction's windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scale {

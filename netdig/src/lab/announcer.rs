@@ -117,10 +117,8 @@ fn inherited(namespace: &str) -> Result<OwnedFd> {
 fn command(announcer: &Announcer, node: SocketAddrV4, namespace: Option<i32>) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &script(announcer, node, namespace)]);
-    // The script's own, and what etcdctl would rather believe.
-    for name in ["address", "ETCDCTL_ENDPOINTS", "ETCDCTL_ENDPOINT"] {
-        command.env_remove(name);
-    }
+    // The script's own.
+    command.env_remove("address");
     if let Some(number) = namespace {
         // SAFETY: one system call on a number, between fork and exec.
         unsafe {

@@ -15,7 +15,7 @@ use super::journal::{self, Entry};
 use super::place::Place;
 use super::process::{self, ProcessId};
 use super::scenario::{Container, Runtime};
-use super::{Lab, PART_DEADLINE, host, interrupt, mounts, server, topology};
+use super::{Lab, PART_DEADLINE, host, interrupt, mounts, programs, server, topology};
 
 /// Waits for and forgets the orphans of the container, as a first process has to.
 const INIT: &str = "sleep infinity & while :; do wait; done";
@@ -69,7 +69,10 @@ fn chosen(container: &Container) -> Result<Option<&'static str>> {
         Runtime::Crun => &["crun"],
         Runtime::Namespace => &[],
     };
-    let found = wanted.iter().find(|program| is_installed(program)).copied();
+    let found = wanted
+        .iter()
+        .find(|program| programs::on_path(program).is_some())
+        .copied();
     match (found, container.runtime) {
         (None, Runtime::Runc | Runtime::Crun) => bail!(
             "the container `{}` needs {program}, not found on PATH; install it: apt-get install \
@@ -79,11 +82,6 @@ fn chosen(container: &Container) -> Result<Option<&'static str>> {
         ),
         (found, _) => Ok(found),
     }
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 fn start_one<'a>(lab: &Lab, container: &'a Container, runtime: &str) -> Result<Started<'a>> {

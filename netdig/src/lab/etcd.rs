@@ -59,12 +59,6 @@ fn command(scenario: &Scenario, etcd: &Etcd, data: &Path) -> Command {
         urls.collect::<Vec<_>>().join(",")
     };
     let mut command = Command::new("etcd");
-    // Each flag can be said in the environment too.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("ETCD") {
-            command.env_remove(name);
-        }
-    }
     command
         .args(["--name", "lab", "--enable-v2", "--logger", "zap"])
         .args(["--log-outputs", "stderr", "--unsafe-no-fsync"])

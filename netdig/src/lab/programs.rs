@@ -48,8 +48,13 @@ pub fn find(program: &str) -> Result<Option<PathBuf>> {
         }
         return Ok(Some(path));
     }
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    Ok(std::env::split_paths(&folders)
+    Ok(on_path(program))
+}
+
+/// Where `program` is on netdig's own PATH, on which started programs are looked up.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders)
         .map(|folder| folder.join(program))
-        .find(|path| path.is_file()))
+        .find(|path| path.is_file())
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::netns;
 use super::place::Place;
 use super::scenario::Server;
+use super::{netns, programs};
 
 /// A server's command, and what to try to learn that it serves.
 pub struct Prepared {
@@ -197,7 +197,9 @@ const PACKAGES: &[(&str, &str)] = &[
 pub fn require<'a>(programs: impl IntoIterator<Item = &'a str>) -> Result<()> {
     let mut missing: Vec<(&str, &str)> = Vec::new();
     for program in programs {
-        if !on_path(program) && !missing.iter().any(|(known, _)| *known == program) {
+        if programs::on_path(program).is_none()
+            && !missing.iter().any(|(known, _)| *known == program)
+        {
             let package = PACKAGES
                 .iter()
                 .find(|(name, _)| *name == program)
@@ -228,14 +230,6 @@ impl std::fmt::Display for Missing {
 }
 
 impl std::error::Error for Missing {}
-
-/// Servers are in sbin, which is not on everyone's PATH; a started program is
-/// looked up on ours, so it has to be there.
-fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    })
-}
 
 /// The end of a log file, for an error.
 pub fn tail(path: &Path) -> String {

@@ -440,12 +440,7 @@ fn tcp(view: &PacketView<'_>) -> Option<Tcp> {
     let Some(tcp) = view.packet.tcp() else {
         return cut_tcp(view.packet);
     };
-    let numbers = view.tcp.unwrap_or(Relative {
-        seq: tcp.sequence(),
-        ack: tcp.acknowledgement(),
-        window: u32::from(tcp.window()),
-        ack_base: 0,
-    });
+    let numbers = view.tcp.unwrap_or_else(|| Relative::of_header(tcp));
     let mut object = Tcp {
         sport: tcp.source_port(),
         dport: tcp.destination_port(),

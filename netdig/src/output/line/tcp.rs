@@ -16,12 +16,9 @@ pub(super) fn write(line: Line<'_, '_, '_>, tcp: &Tcp<'_>, relative: Option<&Rel
     let stop = line.packet.stop;
     let out = line.protocol(b"TCP");
     let flags = tcp.flags();
-    let numbers = relative.copied().unwrap_or(Relative {
-        seq: tcp.sequence(),
-        ack: tcp.acknowledgement(),
-        window: u32::from(tcp.window()),
-        ack_base: 0,
-    });
+    let numbers = relative
+        .copied()
+        .unwrap_or_else(|| Relative::of_header(tcp));
     push_ports(out, tcp.source_port(), tcp.destination_port());
     if let Some(Stop {
         layer: "tcp",
