@@ -2,3 +2,4 @@
 pub mod flow;
 pub mod join;
 pub mod packet;
+pub mod traffic;

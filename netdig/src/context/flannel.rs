@@ -1,0 +1,312 @@
+//! flannel's keys: the network's configuration and the leases.
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::Deserialize;
+
+use super::registry::{ApiVersion, Key, Registry, Value};
+
+/// Prefix that flannel uses unless told otherwise.
+pub const PREFIX: &str = "/coreos.com/network";
+
+/// Where a fact of flannel's stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub api: ApiVersion,
+    /// `/coreos.com/network/config`.
+    pub key: String,
+    pub modified: u64,
+}
+
+impl Origin {
+    pub fn source(&self) -> String {
+        format!("etcd {}", self.api)
+    }
+
+    pub fn place(&self) -> String {
+        format!("{} @ {}", self.key, self.modified)
+    }
+}
+
+/// A `…/config`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    pub origin: Origin,
+    pub network: Option<Ipv4Net>,
+    pub ipv6_network: Option<Ipv6Net>,
+    /// 24 unless said otherwise.
+    pub subnet_len: u8,
+    pub subnet_min: Option<Ipv4Addr>,
+    pub subnet_max: Option<Ipv4Addr>,
+    pub ipv6_subnet_len: u8,
+    pub ipv6_subnet_min: Option<Ipv6Addr>,
+    pub ipv6_subnet_max: Option<Ipv6Addr>,
+    /// `udp` unless said otherwise.
+    pub backend: String,
+    pub port: Option<u16>,
+    pub vni: Option<u32>,
+    pub direct_routing: bool,
+}
+
+/// A `…/subnets/…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub origin: Origin,
+    pub subnet: Ipv4Net,
+    pub ipv6_subnet: Option<Ipv6Net>,
+    pub public_ip: Option<Ipv4Addr>,
+    pub public_ipv6: Option<Ipv6Addr>,
+    /// `udp` where none is named.
+    pub backend: String,
+    pub vni: Option<u32>,
+    pub vtep_mac: Option<String>,
+    pub vtep_mac_v6: Option<String>,
+    /// Seconds left; absent of one that is reserved.
+    pub ttl: Option<i64>,
+    /// Seconds that it was granted for, where known.
+    pub granted_ttl: Option<i64>,
+    /// How often it was written, where known.
+    pub version: Option<u64>,
+}
+
+/// A key below a network's prefix that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    pub origin: Origin,
+    pub why: String,
+}
+
+/// One network of flannel: a configuration with the leases beside it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FlannelNetwork {
+    /// `/coreos.com/network`, or `…/<name>` of one of several.
+    pub prefix: String,
+    pub api: ApiVersion,
+    pub config: Option<NetworkConfig>,
+    pub leases: Vec<Lease>,
+    pub malformed: Vec<Malformed>,
+}
+
+/// Value of a `…/config`, in flannel's own names.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawConfig {
+    #[serde(rename = "EnableIPv4")]
+    enable_ipv4: Option<bool>,
+    #[serde(rename = "EnableIPv6", default)]
+    enable_ipv6: bool,
+    network: Option<String>,
+    #[serde(rename = "IPv6Network")]
+    ipv6_network: Option<String>,
+    #[serde(default)]
+    subnet_len: u8,
+    subnet_min: Option<String>,
+    subnet_max: Option<String>,
+    #[serde(rename = "IPv6SubnetLen", default)]
+    ipv6_subnet_len: u8,
+    #[serde(rename = "IPv6SubnetMin")]
+    ipv6_subnet_min: Option<String>,
+    #[serde(rename = "IPv6SubnetMax")]
+    ipv6_subnet_max: Option<String>,
+    backend: Option<RawBackend>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawBackend {
+    #[serde(default)]
+    r#type: String,
+    port: Option<u16>,
+    #[serde(rename = "VNI")]
+    vni: Option<u32>,
+    #[serde(default)]
+    direct_routing: bool,
+}
+
+/// Value of a lease.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawLease {
+    #[serde(rename = "PublicIP")]
+    public_ip: Option<String>,
+    #[serde(rename = "PublicIPv6")]
+    public_ipv6: Option<String>,
+    #[serde(default)]
+    backend_type: String,
+    backend_data: Option<RawBackendData>,
+    #[serde(rename = "BackendV6Data")]
+    backend_v6_data: Option<RawBackendData>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawBackendData {
+    #[serde(rename = "VNI")]
+    vni: Option<u32>,
+    #[serde(rename = "VtepMAC")]
+    vtep_mac: Option<String>,
+}
+
+/// flannel's networks among the registry's keys, by API and prefix. Any key that ends in
+/// `/config` with a `Network` in it, or `/subnets/A.B.C.D-N`, is taken for one of flannel's:
+/// the prefix is a matter of taste.
+pub fn networks(registry: &Registry) -> Vec<FlannelNetwork> {
+    let mut networks: BTreeMap<(ApiVersion, &str), FlannelNetwork> = BTreeMap::new();
+    for key in &registry.keys {
+        let Some((prefix, part)) = split(&key.key) else {
+            continue;
+        };
+        let entry = networks
+            .entry((key.api, prefix))
+            .or_insert_with(|| FlannelNetwork {
+                prefix: prefix.to_owned(),
+                api: key.api,
+                ..FlannelNetwork::default()
+            });
+        add(entry, key, &part);
+    }
+    // A `config` alone may be anybody's: without a range or a lease it is not flannel's,
+    // unless it stands where flannel's would.
+    let flannels = |network: &FlannelNetwork| {
+        network.config.is_some() || !network.leases.is_empty() || network.prefix == PREFIX
+    };
+    networks.into_values().filter(flannels).collect()
+}
+
+enum Part<'a> {
+    Config,
+    Subnet(&'a str),
+}
+
+fn split(key: &str) -> Option<(&str, Part<'_>)> {
+    if let Some(prefix) = key.strip_suffix("/config") {
+        return Some((prefix, Part::Config));
+    }
+    let (prefix, subnet) = key.rsplit_once("/subnets/")?;
+    Some((prefix, Part::Subnet(subnet)))
+}
+
+fn add(network: &mut FlannelNetwork, key: &Key, part: &Part<'_>) {
+    let origin = Origin {
+        api: key.api,
+        key: key.key.clone(),
+        modified: key.modified,
+    };
+    let result = match part {
+        Part::Config => config(key, &origin).map(|config| network.config = Some(config)),
+        Part::Subnet(name) => lease(key, name, &origin).map(|lease| network.leases.push(lease)),
+    };
+    if let Err(why) = result {
+        network.malformed.push(Malformed { origin, why });
+    }
+}
+
+fn value<'a, T: Deserialize<'a>>(key: &'a Key) -> Result<T, String> {
+    let text = match &key.value {
+        Value::Text(text) => text,
+        Value::Bytes { .. } => return Err("its value is no text".to_owned()),
+        Value::Cut { bytes, .. } => return Err(format!("its value has {bytes} bytes")),
+    };
+    serde_json::from_str(text)
+        .map_err(|error| format!("its value is not what flannel writes: {error}"))
+}
+
+fn config(key: &Key, origin: &Origin) -> Result<NetworkConfig, String> {
+    let raw: RawConfig = value(key)?;
+    let network: Option<Ipv4Net> = parsed("Network", raw.network.as_deref())?;
+    let ipv6_network: Option<Ipv6Net> = parsed("IPv6Network", raw.ipv6_network.as_deref())?;
+    if network.is_none() && ipv6_network.is_none() {
+        return Err("it names no Network".to_owned());
+    }
+    let backend = raw.backend.unwrap_or_default();
+    let or = |length: u8, default: u8| if length == 0 { default } else { length };
+    // A wide enough network is cut in /24, a narrower one in four (flannel's subnet/config.go).
+    let default_len = network.map_or(24, |net| match net.prefix_len() {
+        0..=22 => 24,
+        length => (length + 2).min(32),
+    });
+    Ok(NetworkConfig {
+        origin: origin.clone(),
+        network: network
+            .filter(|_| raw.enable_ipv4 != Some(false))
+            .map(|net| net.trunc()),
+        ipv6_network: ipv6_network
+            .filter(|_| raw.enable_ipv6)
+            .map(|net| net.trunc()),
+        subnet_len: or(raw.subnet_len, default_len),
+        subnet_min: parsed("SubnetMin", raw.subnet_min.as_deref())?,
+        subnet_max: parsed("SubnetMax", raw.subnet_max.as_deref())?,
+        ipv6_subnet_len: or(raw.ipv6_subnet_len, 64),
+        ipv6_subnet_min: parsed("IPv6SubnetMin", raw.ipv6_subnet_min.as_deref())?,
+        ipv6_subnet_max: parsed("IPv6SubnetMax", raw.ipv6_subnet_max.as_deref())?,
+        backend: named(backend.r#type),
+        port: backend.port,
+        vni: backend.vni,
+        direct_routing: backend.direct_routing,
+    })
+}
+
+fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
+    let (v4, v6) = match name.split_once('&') {
+        Some((v4, v6)) => (v4, Some(v6)),
+        None => (name, None),
+    };
+    let subnet = subnet::<Ipv4Net>(v4)?;
+    let ipv6_subnet = v6.map(subnet6).transpose()?;
+    let raw: RawLease = value(key)?;
+    let data = raw.backend_data.unwrap_or_default();
+    Ok(Lease {
+        origin: origin.clone(),
+        subnet: subnet.trunc(),
+        ipv6_subnet: ipv6_subnet.map(|net| net.trunc()),
+        public_ip: parsed("PublicIP", raw.public_ip.as_deref())?,
+        public_ipv6: parsed("PublicIPv6", raw.public_ipv6.as_deref())?,
+        backend: named(raw.backend_type),
+        vni: data.vni,
+        vtep_mac: data.vtep_mac,
+        vtep_mac_v6: raw.backend_v6_data.and_then(|data| data.vtep_mac),
+        ttl: key.ttl,
+        granted_ttl: key.granted_ttl,
+        version: key.version,
+    })
+}
+
+fn named(backend: String) -> String {
+    match backend.is_empty() {
+        true => "udp".to_owned(),
+        false => backend,
+    }
+}
+
+fn parsed<T: FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, String>
+where
+    T::Err: Display,
+{
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) => match text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(format!("{name} `{text}`: {error}")),
+        },
+    }
+}
+
+/// `10.5.52.0-24`.
+fn subnet<T: FromStr>(name: &str) -> Result<T, String>
+where
+    T::Err: Display,
+{
+    let net = name
+        .rsplit_once('-')
+        .map(|(address, length)| format!("{address}/{length}"));
+    net.and_then(|net| net.parse().ok())
+        .ok_or_else(|| format!("`{name}` is no subnet; 10.5.52.0-24 is one"))
+}
+
+/// `fc00::-64`, with `:` as `-` where the store wants no colons.
+fn subnet6(name: &str) -> Result<Ipv6Net, String> {
+    subnet(name)
+}

@@ -1,0 +1,135 @@
+//! etcd's keys, by the API that they were read with: v2 and v3 hold different ones.
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Registry {
+    /// Where they were asked for; none where nobody named one and none was found.
+    pub endpoints: Vec<Endpoint>,
+    /// The prefixes that were read.
+    pub prefixes: Vec<String>,
+    pub v2: Api,
+    pub v3: Api,
+    pub keys: Vec<Key>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    /// Without user and password.
+    pub url: String,
+    /// Who names it: `--etcd`, `ETCDCTL_ENDPOINTS`, `flanneld's command line (pid 758)`.
+    pub named_by: String,
+    /// `3.4.23`.
+    pub version: Option<String>,
+    /// What went wrong with it.
+    pub error: Option<String>,
+}
+
+/// What became of asking by one API.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "state")]
+pub enum Api {
+    #[default]
+    NotAsked,
+    /// It answered; `revision` is v3's revision or v2's X-Etcd-Index.
+    Read {
+        cluster: Option<String>,
+        revision: u64,
+    },
+    /// etcd is there, and says that it does not speak it.
+    Disabled,
+    /// It could not be asked or did not answer: the sentence.
+    Failed { why: String },
+}
+
+impl Api {
+    pub fn is_read(&self) -> bool {
+        matches!(self, Api::Read { .. })
+    }
+}
+
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiVersion {
+    #[default]
+    V2,
+    V3,
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ApiVersion::V2 => "v2",
+            ApiVersion::V3 => "v3",
+        })
+    }
+}
+
+/// A key with its value. Directories of v2 are not among them, unless they are empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Key {
+    pub api: ApiVersion,
+    /// Any bytes; what is no UTF-8 is `\xNN` in `key`, and `\` is `\\` then.
+    pub key: String,
+    pub value: Value,
+    pub created: u64,
+    /// Revision (v3) or index (v2) of the last change.
+    pub modified: u64,
+    /// How often it was written since it was created, of v3.
+    pub version: Option<u64>,
+    /// Seconds that it has left.
+    pub ttl: Option<i64>,
+    /// Seconds that its lease was granted for, of v3.
+    pub granted_ttl: Option<i64>,
+    /// A directory of v2 without entries.
+    pub directory: bool,
+}
+
+impl Key {
+    /// How evidence names it: `/coreos.com/network/config @ 4711`.
+    pub fn place(&self) -> String {
+        format!("{} @ {}", self.key, self.modified)
+    }
+
+    /// How evidence names where it stands: `etcd v2`.
+    pub fn source(&self) -> String {
+        format!("etcd {}", self.api)
+    }
+}
+
+/// A value's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", untagged)]
+pub enum Value {
+    Text(String),
+    /// What is no UTF-8, in base64 (RFC 4648).
+    Bytes {
+        base64: String,
+    },
+    /// Too long to keep: its length and its beginning.
+    Cut {
+        bytes: u64,
+        begins: String,
+    },
+}
+
+impl Default for Value {
+    fn default() -> Self {
+        Value::Text(String::new())
+    }
+}
+
+impl Value {
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Bytes { .. } | Value::Cut { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! All rules over one view: findings, linked by cause, and what could not be checked.
+use std::collections::BTreeSet;
+
+use super::{Draft, RULES, Rule, View};
+use crate::context::Part;
+use crate::finding::{Code, Finding};
+
+/// What the rules say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The worst first, by code among equals.
+    pub findings: Vec<Finding>,
+    pub unchecked: Vec<Unchecked>,
+}
+
+/// A rule that was not evaluated, and the parts that it lacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unchecked {
+    pub code: Code,
+    pub lacks: Vec<Part>,
+}
+
+/// Evaluates every rule that has what it needs. A rule that needs packets is passed over
+/// where there are none: it is no part of such a look.
+pub fn evaluate(view: &View<'_>) -> Report {
+    let mut report = Report::default();
+    for rule in RULES {
+        if rule.needs_packets() && view.traffic.is_none() {
+            continue;
+        }
+        let lacks: Vec<Part> = lacking(rule, view).collect();
+        match lacks.is_empty() {
+            true => run(rule, view, &mut report.findings),
+            false => report.unchecked.push(Unchecked {
+                code: rule.code,
+                lacks,
+            }),
+        }
+    }
+    link(&mut report.findings);
+    report
+        .findings
+        .sort_by(|a, b| (b.severity, a.code, &a.key).cmp(&(a.severity, b.code, &b.key)));
+    report
+}
+
+fn lacking<'a>(rule: &'a Rule, view: &'a View<'_>) -> impl Iterator<Item = Part> + 'a {
+    rule.needs
+        .iter()
+        .copied()
+        .filter(|&part| part != Part::Packets && !view.context.has(part))
+}
+
+fn run(rule: &Rule, view: &View<'_>, findings: &mut Vec<Finding>) {
+    let mut drafts = Vec::new();
+    (rule.check)(view, &mut drafts);
+    let mut keys = BTreeSet::new();
+    for draft in drafts {
+        debug_assert!(
+            keys.insert(draft.key.clone()),
+            "{} {}",
+            rule.code,
+            draft.key
+        );
+        findings.push(finding(rule, draft));
+    }
+}
+
+/// A draft with what its rule adds. `causes` are kept in `consequences` until [`link`].
+fn finding(rule: &Rule, draft: Draft) -> Finding {
+    Finding {
+        code: rule.code,
+        name: rule.name,
+        severity: rule.severity,
+        title: draft.title,
+        explanation: draft.explanation,
+        fix: draft.fix,
+        evidence: draft.evidence,
+        confidence: draft.confidence,
+        key: draft.key,
+        consequences: draft.causes,
+        cause: None,
+    }
+}
+
+/// Turns "comes of" into cause and consequences: the first named cause that was found.
+fn link(findings: &mut [Finding]) {
+    let found: BTreeSet<Code> = findings.iter().map(|finding| finding.code).collect();
+    let mut links = BTreeSet::new();
+    for finding in findings.iter_mut() {
+        let causes = std::mem::take(&mut finding.consequences);
+        finding.cause = causes.into_iter().find(|cause| found.contains(cause));
+        links.extend(finding.cause.map(|cause| (cause, finding.code)));
+    }
+    for finding in findings {
+        let of_it = links.iter().filter(|(cause, _)| *cause == finding.code);
+        finding.consequences = of_it.map(|(_, code)| *code).collect();
+    }
+}

@@ -1,0 +1,266 @@
+//! Contexts for the rules' tests, written as the commands of iproute2 and etcdctl print.
+//!
+//! ```text
+//! link eth0 mtu 1500                         also: link flannel.1 vxlan vni 1 port 8472 mac …
+//! address 10.1.1.95/24 dev eth0
+//! route 10.1.0.0/16 via 10.1.1.1 dev eth0 metric 100 table 5 onlink src 10.1.1.95
+//! rule 100 from 10.0.0.0/8 lookup 5
+//! neigh 10.1.1.1 dev eth0 lladdr 02:… PERMANENT
+//! fdb 02:… dev flannel.1 dst 10.1.1.187
+//! lookup nameserver 10.1.0.2 dev flannel0 via …   the kernel's answer; `refused EACCES`
+//! sysctl net.ipv4.ip_forward 1
+//! counter rt_cache.in_martian_src 4
+//! nameserver 10.1.0.2
+//! key v2 /coreos.com/network/config {"Network":"10.1.0.0/16"}
+//! ```
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{Report, View, evaluate};
+use crate::context::files::{Nameserver, Place};
+use crate::context::net::{
+    Address, Answer, FdbEntry, Link, LinkKind, Lookup, Neighbour, NextHop, PolicyRule, Role, Route,
+    RouteKind, TABLE_MAIN, Vxlan,
+};
+use crate::context::registry::{Api, ApiVersion, Key, Value};
+use crate::context::{Context, SCHEMA};
+use crate::finding::{Code, Finding};
+
+/// The context that `text` tells.
+pub fn context(text: &str) -> Context {
+    let mut context = Context {
+        schema: SCHEMA.to_owned(),
+        ..Context::default()
+    };
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        add(&mut context, line);
+    }
+    context
+}
+
+/// What the rules say of it.
+pub fn report(text: &str) -> Report {
+    let context = context(text);
+    evaluate(&View::new(&context, None))
+}
+
+/// Findings of one code.
+pub fn findings(text: &str, code: u16) -> Vec<Finding> {
+    let mut findings = report(text).findings;
+    findings.retain(|finding| finding.code == Code(code));
+    findings
+}
+
+struct Words<'a>(Vec<&'a str>);
+
+impl<'a> Words<'a> {
+    /// The word behind `name`.
+    fn after(&self, name: &str) -> Option<&'a str> {
+        let at = self.0.iter().position(|word| *word == name)?;
+        self.0.get(at + 1).copied()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains(&name)
+    }
+
+    fn read<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        let text = self.after(name)?;
+        let value = text.parse();
+        Some(value.unwrap_or_else(|_| panic!("{name} {text}")))
+    }
+}
+
+fn net(text: &str) -> IpNet {
+    match text {
+        "default" => "0.0.0.0/0".parse(),
+        "default6" => "::/0".parse(),
+        _ => text.parse(),
+    }
+    .unwrap_or_else(|_| match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => panic!("no prefix: {text}"),
+    })
+}
+
+fn add(context: &mut Context, line: &str) {
+    let words = Words(line.split_whitespace().collect());
+    let first = words.0.get(1).copied().unwrap_or_default();
+    let rest = line.splitn(4, ' ').nth(3).unwrap_or_default();
+    match words.0[0] {
+        "#" => {}
+        "link" => context.net.links.push(link(first, &words)),
+        "address" => context.net.addresses.push(Address {
+            link: words.after("dev").expect("dev").to_owned(),
+            net: net(first),
+            peer: words.after("peer").map(net),
+            scope: words.after("scope").unwrap_or("global").to_owned(),
+            secondary: words.has("secondary"),
+        }),
+        "route" => context.net.routes.push(route(first, &words)),
+        "rule" => context.net.rules.push(rule(first, &words)),
+        "neigh" => context.net.neighbours.push(Neighbour {
+            link: words.after("dev").expect("dev").to_owned(),
+            address: first.parse().expect("an address"),
+            mac: words.after("lladdr").map(str::to_owned),
+            state: (*words.0.last().expect("a state")).to_owned(),
+        }),
+        "fdb" => context.net.fdb.push(FdbEntry {
+            link: words.after("dev").expect("dev").to_owned(),
+            mac: first.to_owned(),
+            dst: words.read("dst"),
+            permanent: words.has("permanent"),
+            vni: words.read("vni"),
+            port: words.read("port"),
+        }),
+        "lookup" => context.net.lookups.push(lookup(first, &words)),
+        "sysctl" => {
+            let value = words.0[2].to_owned();
+            context.sysctls.insert(first.to_owned(), value);
+        }
+        "counter" => {
+            let value = words.0[2].parse().expect("a number");
+            context.counters.insert(first.to_owned(), value);
+        }
+        "nameserver" => context.files.nameservers.push(Nameserver {
+            address: first.parse().expect("an address"),
+            place: Place {
+                file: "/etc/resolv.conf".to_owned(),
+                line: context.files.nameservers.len() as u32 + 1,
+            },
+            behind_stub: false,
+        }),
+        "key" => key(context, first, words.0[2], rest),
+        other => panic!("what is `{other}`?"),
+    }
+}
+
+fn link(name: &str, words: &Words<'_>) -> Link {
+    let kind = match words.0.get(2).copied() {
+        Some("vxlan") => LinkKind::Vxlan(Vxlan {
+            vni: words.read("vni").unwrap_or(1),
+            port: words.read("port").unwrap_or(8472),
+            local: words.read("local"),
+            ..Vxlan::default()
+        }),
+        Some("tun") => LinkKind::Tun { tap: false },
+        Some("bridge") => LinkKind::Bridge,
+        Some("veth") => LinkKind::Veth,
+        Some("mtu" | "mac" | "master" | "down") | None => LinkKind::Physical,
+        Some(other) => LinkKind::Other(other.to_owned()),
+    };
+    Link {
+        index: 1,
+        name: name.to_owned(),
+        kind,
+        up: !words.has("down"),
+        running: !words.has("down"),
+        loopback: name == "lo",
+        mtu: words.read("mtu").unwrap_or(1500),
+        mac: words.after("mac").map(str::to_owned),
+        master: words.after("master").map(str::to_owned),
+        ..Link::default()
+    }
+}
+
+fn route(to: &str, words: &Words<'_>) -> Route {
+    let dev = words.after("dev").map(str::to_owned);
+    let via = words.read("via");
+    Route {
+        to: net(to),
+        kind: match words.after("kind") {
+            None => RouteKind::Unicast,
+            Some("local") => RouteKind::Local,
+            Some("unreachable") => RouteKind::Unreachable,
+            Some("blackhole") => RouteKind::Blackhole,
+            Some("throw") => RouteKind::Throw,
+            Some(other) => panic!("kind {other}"),
+        },
+        table: words.read("table").unwrap_or(TABLE_MAIN),
+        metric: words.read("metric").unwrap_or(0),
+        hops: match (&dev, via) {
+            (None, None) => Vec::new(),
+            _ => vec![NextHop {
+                via,
+                dev,
+                onlink: words.has("onlink"),
+                weight: 1,
+                down: words.has("linkdown"),
+            }],
+        },
+        source: words.read("src"),
+        protocol: words.after("proto").unwrap_or("boot").to_owned(),
+        scope: words.after("scope").unwrap_or("global").to_owned(),
+        mtu: words.read("mtu"),
+    }
+}
+
+fn rule(priority: &str, words: &Words<'_>) -> PolicyRule {
+    PolicyRule {
+        priority: priority.parse().expect("a priority"),
+        ipv6: words.has("ipv6"),
+        from: words.after("from").map(net),
+        to: words.after("to").map(net),
+        iif: words.after("iif").map(str::to_owned),
+        fwmark: words.read("fwmark"),
+        action: "lookup".to_owned(),
+        table: words.read("lookup").expect("lookup TABLE"),
+        suppress_prefix_len: words.read("suppress_prefixlength"),
+        ..PolicyRule::default()
+    }
+}
+
+fn lookup(role: &str, words: &Words<'_>) -> Lookup {
+    let role = match role {
+        "nameserver" => Role::Nameserver,
+        "gateway" => Role::Gateway,
+        "etcd" => Role::Etcd,
+        "peer" => Role::Peer,
+        "subnet" => Role::Subnet,
+        "upstream" => Role::Upstream,
+        other => panic!("role {other}"),
+    };
+    let answer = match words.after("refused") {
+        Some(error) => Answer::Refused(error.to_owned()),
+        None => Answer::Way {
+            kind: RouteKind::Unicast,
+            dev: words.after("dev").map(str::to_owned),
+            via: words.read("via"),
+            source: words.read("src"),
+            table: words.read("table").unwrap_or(TABLE_MAIN),
+            matched: words.after("matched").map(net),
+        },
+    };
+    Lookup {
+        destination: words.0[2].parse().expect("an address"),
+        roles: vec![role],
+        answer,
+    }
+}
+
+fn key(context: &mut Context, api: &str, name: &str, value: &str) {
+    let read = Api::Read {
+        cluster: None,
+        revision: 5000,
+    };
+    let api = match api {
+        "v2" => {
+            context.registry.v2 = read;
+            ApiVersion::V2
+        }
+        "v3" => {
+            context.registry.v3 = read;
+            ApiVersion::V3
+        }
+        other => panic!("API {other}"),
+    };
+    context.registry.keys.push(Key {
+        api,
+        key: name.to_owned(),
+        value: Value::Text(value.to_owned()),
+        created: 4711,
+        modified: 4711,
+        ..Key::default()
+    });
+}
