@@ -6,8 +6,10 @@
 pub mod files;
 pub mod firewall;
 pub mod flannel;
+pub mod mask;
 pub mod net;
 pub mod registry;
+pub mod saved;
 
 use std::collections::BTreeMap;
 
@@ -148,6 +150,8 @@ pub struct Socket {
     /// Who has it, where /proc tells.
     pub pid: Option<u32>,
     pub comm: Option<String>,
+    /// Of a TCP connection: the MTU of the other end's link, by the segment size that it announced.
+    pub peer_mtu: Option<u32>,
 }
 
 impl Socket {

@@ -3,8 +3,16 @@
 //!
 //! To add one: `rules/ndNNN_<name>.rs` with a `RULE` and its tests, its page in
 //! docs/playbooks, and a line each in the list of modules and in [`RULES`].
+pub mod backend;
 mod draft;
 mod evaluate;
+mod nd204_stale_route;
+mod nd205_missing_route_neigh_fdb;
+mod nd208_host_gw_not_l2;
+mod nd301_mtu_mismatch;
+mod nd304_port_conflict;
+mod nd306_vtep_mac_mismatch;
+mod nd903_no_permission;
 pub mod prefixes;
 pub mod routing;
 #[cfg(test)]
@@ -43,7 +51,15 @@ impl Rule {
 }
 
 /// All rules, in order of their codes.
-pub const RULES: &[Rule] = &[];
+pub const RULES: &[Rule] = &[
+    nd204_stale_route::RULE,
+    nd205_missing_route_neigh_fdb::RULE,
+    nd208_host_gw_not_l2::RULE,
+    nd301_mtu_mismatch::RULE,
+    nd304_port_conflict::RULE,
+    nd306_vtep_mac_mismatch::RULE,
+    nd903_no_permission::RULE,
+];
 
 /// The rule of a code.
 pub fn rule(code: Code) -> Option<&'static Rule> {

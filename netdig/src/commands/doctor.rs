@@ -1,0 +1,101 @@
+//! `netdig doctor`: one look, and what it means.
+use std::io::IsTerminal;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::print::{object, print, unix_now};
+use crate::cli::doctor::{DoctorArgs, ReportFormat};
+use crate::cli::overlay::Color;
+use crate::context::namespace::Namespace;
+use crate::context::read::{Look, read};
+use crate::context::{Context, Part, Unread, saved};
+use crate::finding::{Finding, Severity};
+use crate::output::report::{ReportStyle, Tally};
+use crate::output::{finding, report};
+use crate::rules::{Report, View, evaluate};
+
+/// Runs `netdig doctor`; false where there is a finding at or above `--fail-on`.
+///
+/// # Errors
+/// Where it could not look: what was asked for by name could not be read. What the rest
+/// says was printed then.
+pub fn doctor(args: &DoctorArgs) -> Result<bool> {
+    let context = match &args.from {
+        Some(path) => saved::load(path)?,
+        None => look(args)?,
+    };
+    if let Some(path) = &args.save {
+        saved::save(&context, path)?;
+    }
+    let view = View::new(&context, None);
+    let report = evaluate(&view);
+    if args.save.as_deref() != Some(Path::new("-")) {
+        show(args, &view, &report)?;
+    }
+    if args.from.is_none()
+        && let Some(unread) = asked_in_vain(args, &context)
+    {
+        bail!("{}: {}", unread.what, unread.why);
+    }
+    Ok(!fails(&report.findings, args.fail_on))
+}
+
+fn look(args: &DoctorArgs) -> Result<Context> {
+    let namespace = args.netns.as_deref().map(Namespace::open).transpose()?;
+    read(&Look {
+        namespace: namespace.as_ref(),
+        netns: args.netns.as_deref(),
+        registry: &args.etcd.options()?,
+    })
+}
+
+/// What a run cannot do without: the kernel's tables, and a registry that was named.
+fn asked_in_vain<'a>(args: &DoctorArgs, context: &'a Context) -> Option<&'a Unread> {
+    context.unread.iter().find(|unread| match unread.part {
+        Part::Links | Part::Addresses | Part::Routes => !unread.partly,
+        Part::Registry => !unread.partly && args.etcd.is_named(),
+        _ => false,
+    })
+}
+
+/// Whether there is one at or above the threshold.
+pub fn fails(findings: &[Finding], fail_on: Severity) -> bool {
+    findings.iter().any(|finding| finding.severity >= fail_on)
+}
+
+fn show(args: &DoctorArgs, view: &View<'_>, report: &Report) -> Result<()> {
+    if args.format == ReportFormat::Json {
+        return json(report);
+    }
+    let style = ReportStyle {
+        color: colored(args.color),
+        verbose: args.verbose,
+        width: report::terminal_width(),
+        details: args.format == ReportFormat::Text,
+    };
+    print(&report::text(view, report, style))?;
+    Ok(())
+}
+
+fn json(report: &Report) -> Result<()> {
+    let now = unix_now();
+    for one in &report.findings {
+        print(&object("finding", now, finding::json(one)))?;
+    }
+    let tally = Tally::of(&report.findings);
+    print(&object("summary", now, serde_json::json!({ "findings": tally.json() })))?;
+    Ok(())
+}
+
+/// Whether standard output wants colours.
+pub fn colored(color: Color) -> bool {
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => {
+            let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            std::io::stdout().is_terminal() && !plain
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What flannel's backends set in the kernel, and what they cost.
+use std::net::IpAddr;
+
+use super::view::{Overlay, View};
+use crate::context::flannel::Lease;
+use crate::context::net::{Link, LinkKind, Route};
+
+/// flannel's own defaults (backend/vxlan/vxlan.go, backend/udp/udp_amd64.go).
+pub const DEFAULT_VNI: u32 = 1;
+pub const VXLAN_PORT: u16 = 8472;
+pub const UDP_PORT: u16 = 8285;
+
+/// Bytes that a backend puts around an IPv4 packet: IPv4 20 and UDP 8; with VXLAN 8 more and
+/// an Ethernet header of 14 (RFC 7348); IP in IP 20 (RFC 2003); WireGuard 60.
+pub fn overhead(backend: &str) -> Option<u32> {
+    match backend {
+        "udp" => Some(28),
+        "vxlan" => Some(50),
+        "host-gw" | "alloc" => Some(0),
+        "ipip" => Some(20),
+        "wireguard" => Some(60),
+        _ => None,
+    }
+}
+
+/// The link that carries the tunnel's packets: the one with this host's public address, or
+/// the one by which peers are reached.
+pub fn underlay<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
+    let net = &view.context.net;
+    let own = overlay.own_lease().and_then(|lease| lease.public_ip);
+    let by_own = own.and_then(|address| {
+        let has_it = |one: &&crate::context::net::Address| one.net.addr() == IpAddr::V4(address);
+        net.addresses
+            .iter()
+            .find(has_it)
+            .map(|one| one.link.as_str())
+    });
+    let parent = || vtep(view, overlay).and_then(|link| link.parent.as_deref());
+    let by_peer = || {
+        let peers = overlay.remote_leases().filter_map(|lease| lease.public_ip);
+        peers
+            .filter_map(|address| net.lookup(IpAddr::V4(address))?.dev())
+            .find(|dev| !overlay.links.contains(dev))
+    };
+    let by_default = || {
+        let routes = net.routes.iter();
+        routes
+            .filter(|route| route.is_default())
+            .find_map(Route::dev)
+    };
+    net.link(
+        by_own
+            .or_else(parent)
+            .or_else(by_peer)
+            .or_else(by_default)?,
+    )
+}
+
+/// The VXLAN device of an overlay.
+pub fn vtep<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
+    let of_it = |link: &&Link| {
+        matches!(link.kind, LinkKind::Vxlan(_)) && overlay.links.contains(&link.name.as_str())
+    };
+    view.context.net.links.iter().find(of_it)
+}
+
+/// The bridge that this host's containers of the overlay are on: its address is in the own
+/// subnet.
+pub fn bridge<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
+    let own = overlay.own_subnet?;
+    let net = &view.context.net;
+    let here = net
+        .addresses
+        .iter()
+        .filter(|one| own.contains(&one.net.addr()));
+    here.filter_map(|one| net.link(&one.link))
+        .find(|link| link.kind == LinkKind::Bridge)
+}
+
+/// How a lease is spoken of: `192.168.13.0/24 (lease of 10.1.1.187)`.
+pub fn named(lease: &Lease) -> String {
+    match lease.public_ip {
+        Some(address) => format!("{} (lease of {address})", lease.subnet),
+        None => format!("{} (lease without a PublicIP)", lease.subnet),
+    }
+}
+
+/// ` and 3 more` behind the first of several.
+pub fn and_more(count: usize) -> String {
+    match count {
+        0 | 1 => String::new(),
+        _ => format!(" and {} more", count - 1),
+    }
+}

@@ -1,0 +1,366 @@
+//! ND205: a route, neighbour or fdb entry that the backend sets for each lease is not there.
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::view::Overlay;
+use super::{Draft, Rule, View, backend};
+use crate::context::Part;
+use crate::context::flannel::Lease;
+use crate::context::net::{Link, LinkKind, Route, RouteKind};
+use crate::finding::{Code, Evidence, Severity};
+
+pub const RULE: Rule = Rule {
+    code: Code(205),
+    name: "missing-route-neigh-fdb",
+    severity: Severity::Critical,
+    title: "a lease lacks its route, its neighbour or its forwarding entry in the kernel",
+    needs: &[
+        Part::Routes,
+        Part::Links,
+        Part::Addresses,
+        Part::Neighbours,
+        Part::Fdb,
+        Part::Registry,
+    ],
+    page: include_str!("../../../docs/playbooks/nd205_missing_route_neigh_fdb.md"),
+    check,
+};
+
+fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    for overlay in &view.overlays {
+        // A host that is not in the overlay has nothing of it to miss.
+        if overlay.own_subnet.is_none() {
+            continue;
+        }
+        let routes = exact_routes(view);
+        match overlay.backend.as_deref() {
+            Some("vxlan") => vxlan(view, overlay, &routes, found),
+            Some("host-gw") => host_gw(view, overlay, &routes, found),
+            Some("udp") => udp(overlay, &routes, found),
+            _ => {}
+        }
+    }
+}
+
+type Routes<'a> = FxHashMap<IpNet, Vec<&'a Route>>;
+
+fn exact_routes<'a>(view: &View<'a>) -> Routes<'a> {
+    let mut routes: Routes<'a> = FxHashMap::default();
+    let unicast = view.context.net.routes.iter();
+    for route in unicast.filter(|route| route.kind == RouteKind::Unicast) {
+        routes.entry(route.to).or_default().push(route);
+    }
+    routes
+}
+
+/// What is missing of several leases: the first of them, and how many.
+#[derive(Default)]
+struct Missing<'a> {
+    leases: Vec<&'a Lease>,
+}
+
+impl<'a> Missing<'a> {
+    fn draft(&self, what: &str, entry: &str, fix: impl Fn(&Lease) -> String) -> Option<Draft> {
+        let first = self.leases.first()?;
+        let more = backend::and_more(self.leases.len());
+        let title = format!(
+            "{what} for {}{more} is missing: {entry}",
+            backend::named(first)
+        );
+        let mut draft = Draft::new(what, title);
+        for lease in self.leases.iter().take(SHOWN) {
+            let origin = &lease.origin;
+            let named = backend::named(lease);
+            draft = draft
+                .seen(Evidence::new(origin.source(), origin.place(), named))
+                .fix(fix(lease));
+        }
+        if self.leases.len() > SHOWN {
+            let rest = self.leases.len() - SHOWN;
+            draft = draft.fix(format!(
+                "# and so on for {rest} more leases; or: systemctl restart flanneld"
+            ));
+        } else {
+            draft = draft.fix("# or let flanneld set all of them: systemctl restart flanneld");
+        }
+        Some(draft)
+    }
+}
+
+/// Leases that are listed one by one.
+const SHOWN: usize = 4;
+
+fn vxlan(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
+    let Some(link) = backend::vtep(view, overlay) else {
+        return;
+    };
+    let net = &view.context.net;
+    let neighbours: FxHashMap<IpAddr, &str> = net
+        .neighbours
+        .iter()
+        .filter(|one| one.link == link.name)
+        .filter_map(|one| Some((one.address, one.mac.as_deref()?)))
+        .collect();
+    let fdb: FxHashSet<(String, IpAddr)> = net
+        .fdb
+        .iter()
+        .filter(|one| one.link == link.name)
+        .filter_map(|one| Some((one.mac.to_ascii_lowercase(), one.dst?)))
+        .collect();
+    let (mut route, mut neighbour, mut entry) =
+        (Missing::default(), Missing::default(), Missing::default());
+    for lease in overlay.remote_leases().filter(|lease| is_of(lease, link)) {
+        let subnet = IpNet::V4(lease.subnet);
+        let ways = routes.get(&subnet).map_or(&[][..], Vec::as_slice);
+        if ways.is_empty() {
+            route.leases.push(lease);
+        }
+        // With direct routing a peer on the same segment is reached without the tunnel.
+        let direct = !ways.is_empty() && ways.iter().all(|way| way.dev() != Some(&link.name));
+        let (Some(mac), Some(peer)) = (&lease.vtep_mac, lease.public_ip) else {
+            continue;
+        };
+        if direct {
+            continue;
+        }
+        if !neighbours.contains_key(&IpAddr::V4(lease.subnet.network())) {
+            neighbour.leases.push(lease);
+        }
+        if !fdb.contains(&(mac.to_ascii_lowercase(), IpAddr::V4(peer))) {
+            entry.leases.push(lease);
+        }
+    }
+    let dev = &link.name;
+    let drafts = [
+        route.draft("the route", &route_wanted(&route, dev), |lease| {
+            format!(
+                "ip route replace {} via {} dev {dev} onlink",
+                lease.subnet,
+                lease.subnet.network()
+            )
+        }),
+        neighbour.draft(
+            "the neighbour",
+            &neighbour_wanted(&neighbour, dev),
+            |lease| {
+                let mac = lease.vtep_mac.as_deref().unwrap_or_default();
+                let address = lease.subnet.network();
+                format!("ip neigh replace {address} lladdr {mac} dev {dev} nud permanent")
+            },
+        ),
+        entry.draft("the fdb entry", &entry_wanted(&entry, dev), |lease| {
+            let mac = lease.vtep_mac.as_deref().unwrap_or_default();
+            format!("bridge fdb replace {mac} dev {dev} dst {}", peer(lease))
+        }),
+    ];
+    let why = "With VXLAN flanneld sets three things for each lease: a route to the subnet through \
+               its first address, a permanent neighbour that gives this address the peer's VTEP \
+               MAC, and a forwarding entry that gives this MAC the peer's public address. Without \
+               one of them the packets do not leave this host for the right one.";
+    found.extend(
+        drafts
+            .into_iter()
+            .flatten()
+            .map(|draft| explained(draft, overlay, why)),
+    );
+}
+
+fn route_wanted(missing: &Missing<'_>, dev: &str) -> String {
+    missing.leases.first().map_or_else(String::new, |lease| {
+        format!(
+            "{} via {} dev {dev} onlink",
+            lease.subnet,
+            lease.subnet.network()
+        )
+    })
+}
+
+fn neighbour_wanted(missing: &Missing<'_>, dev: &str) -> String {
+    missing.leases.first().map_or_else(String::new, |lease| {
+        let mac = lease.vtep_mac.as_deref().unwrap_or_default();
+        format!("{} lladdr {mac} dev {dev}", lease.subnet.network())
+    })
+}
+
+fn entry_wanted(missing: &Missing<'_>, dev: &str) -> String {
+    missing.leases.first().map_or_else(String::new, |lease| {
+        let mac = lease.vtep_mac.as_deref().unwrap_or_default();
+        format!("{mac} dst {} dev {dev}", peer(lease))
+    })
+}
+
+fn peer(lease: &Lease) -> Ipv4Addr {
+    lease.public_ip.unwrap_or(Ipv4Addr::UNSPECIFIED)
+}
+
+/// Whether a lease is of the VXLAN that a device carries. Old leases name no VNI.
+fn is_of(lease: &Lease, link: &Link) -> bool {
+    let LinkKind::Vxlan(vxlan) = &link.kind else {
+        return false;
+    };
+    lease.backend == "vxlan" && lease.vni.is_none_or(|vni| vni == vxlan.vni)
+}
+
+fn host_gw(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
+    let mut missing = Missing::default();
+    for lease in overlay
+        .remote_leases()
+        .filter(|one| one.backend == "host-gw")
+    {
+        let Some(peer) = lease.public_ip else {
+            continue;
+        };
+        // One that is not on the link cannot be set: ND208.
+        let on_link = view
+            .way(IpAddr::V4(peer))
+            .is_none_or(|way| way.via.is_none());
+        if on_link && !routes.contains_key(&IpNet::V4(lease.subnet)) {
+            missing.leases.push(lease);
+        }
+    }
+    let wanted = missing.leases.first().map_or_else(String::new, |lease| {
+        format!("{} via {}", lease.subnet, peer(lease))
+    });
+    let why = "With host-gw flanneld sets one route for each lease, through the peer's own address. \
+               Without it packets for that subnet take the default route, and nobody there knows it.";
+    let draft = missing.draft("the route", &wanted, |lease| {
+        format!("ip route replace {} via {}", lease.subnet, peer(lease))
+    });
+    found.extend(draft.map(|draft| explained(draft, overlay, why)));
+}
+
+/// The backend udp has one route, for the whole network.
+fn udp(overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
+    let (Some(&dev), Some(&network)) = (overlay.links.first(), overlay.networks.first()) else {
+        return;
+    };
+    let through = |route: &&Route| route.dev() == Some(dev);
+    let there = routes
+        .get(&network)
+        .is_some_and(|ways| ways.iter().any(|way| through(&way)));
+    if there || overlay.remote_leases().next().is_none() {
+        return;
+    }
+    let title = format!("the route for the whole overlay is missing: {network} dev {dev}");
+    let why = "With the backend udp all remote subnets are reached by one route through the tun \
+               device. Without it packets for them take the default route, and nobody there knows \
+               them.";
+    let draft = Draft::new("the network's route", title)
+        .fix(format!(
+            "ip link set {dev} up && ip route replace {network} dev {dev}"
+        ))
+        .fix("# or: systemctl restart flanneld");
+    found.push(explained(draft, overlay, why));
+}
+
+fn explained(draft: Draft, overlay: &Overlay<'_>, why: &str) -> Draft {
+    draft.because(why).seen_all(overlay.origin.iter().cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::finding::Finding;
+    use crate::rules::testing::findings;
+
+    const CLUSTER: &str = r#"
+        link eth0
+        address 10.1.1.95/24 dev eth0
+        address 192.168.69.0/32 dev flannel.1
+        link flannel.1 vxlan vni 1 port 8472 mac 02:00:00:00:00:01
+        route 10.1.1.0/24 dev eth0 scope link
+        key v3 /coreos.com/network/config {"Network":"192.168.0.0/16","Backend":{"Type":"vxlan"}}
+        key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}}
+        key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:AA"}}
+    "#;
+    const ROUTE: &str = "route 192.168.13.0/24 via 192.168.13.0 dev flannel.1 onlink";
+    const NEIGH: &str = "neigh 192.168.13.0 dev flannel.1 lladdr 02:00:00:00:00:aa PERMANENT";
+    const FDB: &str = "fdb 02:00:00:00:00:aa dev flannel.1 dst 10.1.1.187";
+
+    fn with(lines: &[&str]) -> Vec<Finding> {
+        findings(&format!("{CLUSTER}\n{}", lines.join("\n")), 205)
+    }
+
+    #[test]
+    fn a_whole_host_lacks_nothing() {
+        assert!(with(&[ROUTE, NEIGH, FDB]).is_empty());
+    }
+
+    #[test]
+    fn each_thing_that_is_missing_is_named_with_its_command() {
+        for (there, title, fix) in [
+            (
+                [NEIGH, FDB],
+                "the route for 192.168.13.0/24",
+                "ip route replace 192.168.13.0/24 via 192.168.13.0 dev flannel.1 onlink",
+            ),
+            (
+                [ROUTE, FDB],
+                "the neighbour for 192.168.13.0/24",
+                "ip neigh replace 192.168.13.0 lladdr 02:00:00:00:00:AA dev flannel.1 nud permanent",
+            ),
+            (
+                [ROUTE, NEIGH],
+                "the fdb entry for 192.168.13.0/24 (lease of 10.1.1.187)",
+                "bridge fdb replace 02:00:00:00:00:AA dev flannel.1 dst 10.1.1.187",
+            ),
+        ] {
+            let found = with(&there);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].title.starts_with(title), "{}", found[0].title);
+            assert_eq!(found[0].fix[0], fix);
+        }
+    }
+
+    #[test]
+    fn a_neighbour_that_failed_is_none() {
+        let failed = "neigh 192.168.13.0 dev flannel.1 FAILED";
+        assert!(with(&[ROUTE, failed, FDB])[0].title.contains("neighbour"));
+    }
+
+    #[test]
+    fn direct_routing_needs_no_tunnel() {
+        assert!(with(&["route 192.168.13.0/24 via 10.1.1.187 dev eth0"]).is_empty());
+    }
+
+    #[test]
+    fn a_host_outside_of_the_overlay_misses_nothing() {
+        let text = CLUSTER
+            .replace("10.1.1.95", "10.9.9.9")
+            .replace("192.168.69.0/32 dev flannel.1", "10.9.9.9/32 dev eth0");
+        let stranger = text.replacen("\"PublicIP\":\"10.9.9.9\"", "\"PublicIP\":\"10.1.1.95\"", 1);
+        assert!(findings(&stranger, 205).is_empty());
+    }
+
+    const HOST_GW: &str = r#"
+        link eth0
+        address 10.1.1.95/24 dev eth0
+        route 10.1.1.0/24 dev eth0 scope link
+        key v2 /coreos.com/network/config {"Network":"192.168.0.0/16","Backend":{"Type":"host-gw"}}
+        key v2 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"host-gw"}
+        key v2 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187","BackendType":"host-gw"}
+        key v2 /coreos.com/network/subnets/192.168.14.0-24 {"PublicIP":"10.1.1.188","BackendType":"host-gw"}
+    "#;
+
+    #[test]
+    fn several_are_one_finding() {
+        let found = findings(HOST_GW, 205);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].title.contains("and 1 more"), "{}", found[0].title);
+        assert_eq!(found[0].fix.len(), 3);
+    }
+
+    #[test]
+    fn the_tuns_one_route_is_missed_too() {
+        let text = r#"
+            link flannel0 tun
+            address 192.168.69.0/16 dev flannel0
+            key v2 /coreos.com/network/config {"Network":"192.168.0.0/16"}
+            key v2 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95"}
+            key v2 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187"}
+        "#;
+        assert_eq!(findings(text, 205).len(), 1);
+        assert!(findings(&format!("{text}\nroute 192.168.0.0/16 dev flannel0"), 205).is_empty());
+    }
+}

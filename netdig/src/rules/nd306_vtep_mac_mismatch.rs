@@ -1,0 +1,174 @@
+//! ND306: the lease says another hardware address than the device or the neighbour has.
+use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
+
+use super::view::Overlay;
+use super::{Draft, Rule, View, backend};
+use crate::context::Part;
+use crate::context::flannel::Lease;
+use crate::context::net::Link;
+use crate::finding::{Code, Evidence, Severity};
+
+pub const RULE: Rule = Rule {
+    code: Code(306),
+    name: "vtep-mac-mismatch",
+    severity: Severity::Critical,
+    title: "a VTEP's hardware address is not the one that its lease names",
+    needs: &[
+        Part::Links,
+        Part::Addresses,
+        Part::Neighbours,
+        Part::Registry,
+    ],
+    page: include_str!("../../../docs/playbooks/nd306_vtep_mac_mismatch.md"),
+    check,
+};
+
+/// Neighbours that are listed one by one.
+const SHOWN: usize = 4;
+
+fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    for overlay in &view.overlays {
+        let Some(link) = backend::vtep(view, overlay) else {
+            continue;
+        };
+        found.extend(own(overlay, link));
+        found.extend(peers(view, overlay, link));
+    }
+}
+
+fn differ(a: &str, b: &str) -> bool {
+    !a.eq_ignore_ascii_case(b)
+}
+
+fn own(overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
+    let lease = overlay.own_lease()?;
+    let (named, mac) = (lease.vtep_mac.as_deref()?, link.mac.as_deref()?);
+    if !differ(named, mac) {
+        return None;
+    }
+    let dev = &link.name;
+    let title = format!(
+        "{dev} has the address {mac}, and this host's lease {} tells peers {named}",
+        lease.subnet
+    );
+    Some(
+        Draft::new("own", title)
+            .because(format!(
+                "Peers address their inner frames to {named}. The kernel here takes frames for {mac} \
+                 only and throws all others away without a word: nothing arrives. systemd-udevd gives \
+                 virtual devices a new address after they were made, unless it is told not to."
+            ))
+            .seen(Evidence::new("link", dev.clone(), format!("address {mac}")))
+            .seen(lease_says(lease, named))
+            .fix(format!("ip link set {dev} address {named}"))
+            .fix(
+                "printf '[Match]\\nOriginalName=flannel*\\n\\n[Link]\\nMACAddressPolicy=none\\n' > \
+                 /etc/systemd/network/10-flannel.link   # so that it stays",
+            )
+            .fix("systemctl restart flanneld"),
+    )
+}
+
+fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
+    let here = view.context.net.neighbours.iter();
+    let neighbours: FxHashMap<IpAddr, &str> = here
+        .filter(|one| one.link == link.name)
+        .filter_map(|one| Some((one.address, one.mac.as_deref()?)))
+        .collect();
+    let wrong: Vec<(&Lease, &str, &str)> = overlay
+        .remote_leases()
+        .filter(|lease| lease.backend == "vxlan")
+        .filter_map(|lease| {
+            let has = *neighbours.get(&IpAddr::V4(lease.subnet.network()))?;
+            let named = lease.vtep_mac.as_deref()?;
+            differ(has, named).then_some((lease, has, named))
+        })
+        .collect();
+    let (lease, has, named) = wrong.first()?;
+    let more = backend::and_more(wrong.len());
+    let dev = &link.name;
+    let title = format!(
+        "the neighbour {} on {dev} is {has}, and the lease of {} says {named}{more}",
+        lease.subnet.network(),
+        lease
+            .public_ip
+            .map_or_else(|| "its host".to_owned(), |peer| peer.to_string()),
+    );
+    let draft = Draft::new("peers", title).because(
+        "Inner frames leave with a hardware address that the peer's VXLAN device does not have: its \
+         kernel throws them away. The entry is of an earlier lease, or was set by hand; flanneld \
+         sets it anew when it starts.",
+    );
+    let draft = wrong
+        .iter()
+        .take(SHOWN)
+        .fold(draft, |draft, (lease, has, named)| {
+            let address = lease.subnet.network();
+            draft
+                .seen(Evidence::new(
+                    "neighbour",
+                    format!("{address} dev {dev}"),
+                    format!("lladdr {has}"),
+                ))
+                .seen(lease_says(lease, named))
+                .fix(format!(
+                    "ip neigh replace {address} lladdr {named} dev {dev} nud permanent"
+                ))
+        });
+    Some(draft.fix("# or let flanneld set all of them: systemctl restart flanneld"))
+}
+
+fn lease_says(lease: &Lease, mac: &str) -> Evidence {
+    let what = format!("{}, VtepMAC {mac}", backend::named(lease));
+    Evidence::new(lease.origin.source(), lease.origin.place(), what)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::finding::Finding;
+    use crate::rules::testing::findings;
+
+    fn with(own: &str, neighbour: &str) -> Vec<Finding> {
+        let text = format!(
+            r#"
+            link eth0
+            link flannel.1 vxlan vni 1 port 8472 mac {own}
+            address 10.1.1.95/24 dev eth0
+            address 192.168.69.0/32 dev flannel.1
+            neigh 192.168.13.0 dev flannel.1 lladdr {neighbour} PERMANENT
+            key v2 /coreos.com/network/config {{"Network":"192.168.0.0/16","Backend":{{"Type":"vxlan"}}}}
+            key v2 /coreos.com/network/subnets/192.168.69.0-24 {{"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{{"VtepMAC":"02:00:00:00:00:0a"}}}}
+            key v2 /coreos.com/network/subnets/192.168.13.0-24 {{"PublicIP":"10.1.1.187","BackendType":"vxlan","BackendData":{{"VtepMAC":"02:00:00:00:00:0b"}}}}
+            "#
+        );
+        findings(&text, 306)
+    }
+
+    #[test]
+    fn the_own_device_has_another_address() {
+        let found = with("02:00:00:00:00:77", "02:00:00:00:00:0b");
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].fix[0],
+            "ip link set flannel.1 address 02:00:00:00:00:0a"
+        );
+    }
+
+    #[test]
+    fn a_neighbour_has_another_address() {
+        let found = with("02:00:00:00:00:0a", "02:00:00:00:00:77");
+        assert_eq!(found.len(), 1);
+        assert!(
+            found[0].title.contains("lease of 10.1.1.187"),
+            "{}",
+            found[0].title
+        );
+    }
+
+    #[test]
+    fn letters_of_either_case_are_equal() {
+        assert!(with("02:00:00:00:00:0A", "02:00:00:00:00:0B").is_empty());
+    }
+}
