@@ -2,13 +2,16 @@
 //! keys are refused with line and column. `docs/scenarios.md` has every key.
 
 mod check;
+mod check_expected;
 mod expected;
 mod load;
 mod network;
 mod parts;
+mod source;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -16,7 +19,7 @@ use std::net::Ipv4Addr;
 use serde::Deserialize;
 
 pub use expected::{Absent, By, Conclusion, Expectation, Severity, Watch};
-pub use load::{find, names, parse, read};
+pub use load::{find, names, read};
 pub use network::{
     Backend, Bridge, Container, Host, Link, Net, Overlay, Runtime, Segment, Underlay,
 };
@@ -45,7 +48,7 @@ pub struct Scenario {
     /// Whether it disturbs others that run at the same time.
     #[serde(default)]
     pub alone: bool,
-    /// What `${NAME}` stands for. It is put in before the rest is read.
+    /// What `${NAME}` stands for in the strings of the rest.
     #[serde(default)]
     pub values: BTreeMap<String, String>,
     #[serde(rename = "variant", default)]

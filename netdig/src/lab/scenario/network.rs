@@ -1,10 +1,12 @@
 //! The network that a scenario asks for: segments, hosts, containers, the overlay.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::super::tunnel::Ipv4Net;
 use super::{Api, Daemon};
@@ -223,14 +225,26 @@ pub enum Runtime {
 }
 
 /// An address with its prefix length, from a string.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Net(pub Ipv4Net);
 
-impl TryFrom<String> for Net {
-    type Error = String;
+impl<'de> Deserialize<'de> for Net {
+    /// Refused while it is visited, so that the error has its place also in a list.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Net, D::Error> {
+        struct FromText;
 
-    fn try_from(text: String) -> Result<Net, String> {
-        text.parse().map(Net)
+        impl Visitor<'_> for FromText {
+            type Value = Net;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text with an IPv4 address and its prefix length")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Net, E> {
+                text.parse().map(Net).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(FromText)
     }
 }

@@ -48,9 +48,10 @@ pub struct Key {
     pub ttl_s: Option<u32>,
 }
 
-/// A real server program.
+/// A real server program. What the file says as `kind` is put around the rest of the
+/// table before it is read.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Server {
     /// nginx, which answers every request with 200 and `body`.
     Http {
@@ -81,6 +82,9 @@ pub enum Server {
 }
 
 impl Server {
+    /// As the file names them.
+    pub const KINDS: &[&str] = &["http", "dns", "haproxy", "raw"];
+
     /// Host or container that it runs in.
     pub fn at(&self) -> &str {
         match self {
