@@ -22,6 +22,7 @@ mod ip;
 mod journal;
 mod mounts;
 mod netns;
+mod packages;
 mod place;
 mod process;
 pub mod programs;
@@ -47,10 +48,10 @@ pub use host::{HoldOptions, hold};
 pub use interrupt::watch as watch_signals;
 pub use journal::Purpose;
 use journal::{Entry, Journal};
+pub use packages::Missing;
 use place::Place;
 pub use run::{Ending, Report, Task, do_steps, lab_name, many, one, require};
 use scenario::{Scenario, Server};
-pub use server::Missing;
 use standing::Patience;
 pub use standing::{PlaceStatus, Status, all, by_place, find, sweep, tear_down};
 
@@ -90,7 +91,7 @@ impl Lab {
         });
         let etcd = scenario.etcd.iter().map(|_| "etcd");
         let announcers = announcer::programs(&scenario.announcers);
-        server::require(
+        packages::require(
             std::iter::once("ip")
                 .chain(servers)
                 .chain(etcd)

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 
 use super::expect::{self, Outcome};
 use super::scenario::{Daemon, Runtime, Scenario};
-use super::{Lab, Missing, Purpose, programs, server};
+use super::{Lab, Missing, Purpose, packages, programs};
 use conclude::Watchers;
 pub use many::{Task, lab_name, many};
 pub use report::{Ending, Report};
@@ -29,6 +29,12 @@ pub fn one(name: &str, scenario: Scenario, for_a_person: bool) -> Result<Report>
     let scenario = lab.scenario();
     let mut driver = Driver::new(&lab, true);
     driver.drive("step", &scenario.steps)?;
+    if driver.has_failed() {
+        crate::lab::tell!(
+            "a step did not come out as the scenario says, so the fault may not be there; the run \
+             goes on, and what it shows is judged all the same"
+        );
+    }
     let watchers = Watchers::start(&lab, for_a_person)?;
     driver.drive("traffic", &scenario.traffic)?;
     let seen = watchers.end(&lab)?;
@@ -72,7 +78,7 @@ pub fn do_steps(lab: &Lab) -> Result<()> {
 /// programs of its parts that the building looks for. Programs that are missing
 /// are the error [`Missing`].
 pub fn require(scenario: &Scenario, purpose: Purpose) -> Result<()> {
-    server::require(programs(scenario, purpose))?;
+    packages::require(programs(scenario, purpose))?;
     if let Some(overlay) = scenario
         .overlay
         .as_ref()

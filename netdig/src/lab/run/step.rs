@@ -60,6 +60,11 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Whether something was not as expected so far.
+    pub fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
     /// How those in the background came out; all that was not as expected.
     pub fn end(mut self) -> Vec<String> {
         for one in std::mem::take(&mut self.background) {
