@@ -1,5 +1,5 @@
-//! What a scenario file says: topology, parts, fault, traffic, expectations. Unknown
-//! keys are refused with line and column. `docs/scenarios.md` has every key.
+//! What a scenario file says: topology, parts, fault, traffic, expectations. What
+//! is wrong is refused with file, line, column and table. `docs/scenarios.md` has every key.
 
 mod check;
 mod check_expected;

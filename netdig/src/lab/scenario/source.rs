@@ -104,7 +104,7 @@ impl Source<'_> {
 
     /// `FILE:LINE:COLUMN: MESSAGE`, both counted from 1, the column in characters.
     pub fn error(&self, span: Option<Range<usize>>, message: &str) -> Error {
-        let file = self.file;
+        let (file, message) = (self.file, printable(message));
         let of = self
             .variant
             .map(|name| format!(" (in the variant `{name}`)"));
@@ -118,6 +118,18 @@ impl Source<'_> {
         let column = last.chars().count() + 1;
         anyhow!("{file}:{line}:{column}: {message}{of}")
     }
+}
+
+/// What a file says may be meant for the terminal, but not by the person at it.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
 }
 
 /// The table or list at the end of a path through the file, and one step further.
