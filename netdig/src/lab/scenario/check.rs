@@ -24,6 +24,7 @@ impl Scenario {
             self.check_host(n, host)?;
         }
         self.check_containers()?;
+        self.check_sizes()?;
         self.check_needs_of_etcd()?;
         self.check_parts()?;
         self.check_steps("step", &self.steps)?;
@@ -173,6 +174,34 @@ impl Scenario {
         Ok(())
     }
 
+    /// Numbers that `ip` could not even read.
+    fn check_sizes(&self) -> Result {
+        check_mtu(Some(self.underlay.mtu), ["underlay".into(), "mtu".into()])?;
+        for (n, segment) in self.segments.iter().enumerate() {
+            check_mtu(
+                Some(segment.mtu),
+                ["segment".into(), n.into(), "mtu".into()],
+            )?;
+        }
+        for (n, host) in self.hosts.iter().enumerate() {
+            let of = |more: &[Part]| [&["host".into(), n.into()], more].concat();
+            check_mtu(host.mtu, of(&["mtu".into()]))?;
+            check_mtu(host.bridge.mtu, of(&["bridge".into(), "mtu".into()]))?;
+            for (m, link) in host.links.iter().enumerate() {
+                check_mtu(link.mtu, of(&["links".into(), m.into(), "mtu".into()]))?;
+            }
+        }
+        for (n, container) in self.containers.iter().enumerate() {
+            check_mtu(container.mtu, ["container".into(), n.into(), "mtu".into()])?;
+        }
+        match &self.overlay {
+            Some(overlay) if overlay.vni >= 1 << 24 => {
+                refuse!(["overlay", "vni"], "a VNI has 24 bits: 16777215 at most")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_needs_of_etcd(&self) -> Result {
         if self.etcd.is_some() {
             return Ok(());
@@ -245,6 +274,17 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+}
+
+/// The kernel's links take these MTUs; `at` is where it stands.
+fn check_mtu(mtu: Option<u32>, at: impl Into<Vec<Part>>) -> Result {
+    match mtu {
+        Some(mtu) if !(68..=65_535).contains(&mtu) => Err(Refusal {
+            path: at.into(),
+            sentence: format!("a link's MTU is 68 to 65535 bytes, not {mtu}"),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -287,6 +287,14 @@ fn refusals_say_where_and_in_which_table() {
             format!("{head}{host}[[key]]\nkey = '/k'\nvalue = 'v'"),
             "x.toml:6:1: [[key]] \"/k\": this is about etcd",
         ),
+        (
+            format!("{head}{host}bridge = {{ mtu = 65536 }}"),
+            "x.toml:6:18: [[host]] \"a\", `bridge.mtu`: a link's MTU is",
+        ),
+        (
+            format!("{head}{net}vni = 16777216\n{host}"),
+            "x.toml:5:7: [overlay], `vni`: a VNI has 24 bits",
+        ),
         (format!("{head}x = ["), "x.toml:3:"),
         ("title = 'x'\nstory = 'ä' y".to_owned(), "x.toml:2:"),
     ] {
@@ -367,4 +375,39 @@ fn a_variant_is_named_where_only_it_is_wrong() {
             && said.ends_with("(in the variant `bad`)"),
         "{said}"
     );
+}
+
+/// Whether a refusal begins with file, line and column.
+fn has_place(said: &str) -> bool {
+    let parts: Vec<_> = said.splitn(4, ':').collect();
+    let is_number = |text: &&str| text.parse::<usize>().is_ok_and(|n| n > 0);
+    parts.len() == 4 && parts[0] == "x.toml" && parts[1..3].iter().all(is_number)
+}
+
+#[test]
+fn whatever_is_wrong_with_a_line_it_has_a_place() {
+    let mut refused = 0;
+    for (begin, slug) in names().enumerate() {
+        let text = find(slug).unwrap().remove(0).text;
+        let lines: Vec<_> = text.split_inclusive('\n').collect();
+        // A third of the lines of each is enough: they are much alike.
+        for n in (begin % 3..lines.len()).step_by(3) {
+            let with = |line: &str| [&lines[..n], &[line], &lines[n + 1..]].concat().concat();
+            let key = lines[n].split('=').next().unwrap_or_default();
+            for text in [
+                with(""),
+                lines[..n].concat(),
+                with(&format!("{key}= 3\n")),
+                with(&format!("{key}= \"ä\"\n")),
+                with(&format!("{key}= [{{}}, 3]\n")),
+            ] {
+                if let Err(error) = parse("x", &text) {
+                    let said = format!("{error:#}");
+                    assert!(has_place(&said), "{said}\n{text}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(refused > 1000, "{refused}");
 }
