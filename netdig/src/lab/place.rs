@@ -182,7 +182,7 @@ pub struct Inside {
 impl Inside {
     /// Moves the calling process there. A PID namespace takes only children:
     /// there it is a child that comes back from this, and the caller stands in
-    /// for it, with its signals and its end.
+    /// for it, with its signals, its stops and its end.
     pub fn enter(&self) -> io::Result<()> {
         // Each is a write on its own; `0` is the writer.
         self.cgroups
@@ -251,11 +251,15 @@ unsafe fn stand_in(child: i32, all: &libc::sigset_t) -> ! {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         loop {
             let mut status = 0;
-            if libc::waitpid(child, &mut status, libc::WNOHANG) == child {
+            if libc::waitpid(child, &mut status, libc::WNOHANG | libc::WUNTRACED) == child {
                 if libc::WIFSIGNALED(status) {
                     end_by(libc::WTERMSIG(status));
                 }
-                libc::_exit(libc::WEXITSTATUS(status));
+                if libc::WIFEXITED(status) {
+                    libc::_exit(libc::WEXITSTATUS(status));
+                }
+                // By Ctrl-Z: the shell looks at this process, and continues both.
+                libc::kill(libc::getpid(), libc::SIGSTOP);
             }
             let mut info: libc::siginfo_t = std::mem::zeroed();
             let signal = libc::sigwaitinfo(all, &mut info);
