@@ -342,8 +342,9 @@ fn labs_stand_on_every_kind_of_cgroups() {
     }
     let hide = "mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t tmpfs none /sys/fs/cgroup && ";
     let second = "mount -t cgroup2 none /sys/fs/cgroup";
-    let both = "mkdir /sys/fs/cgroup/unified /sys/fs/cgroup/pids && \
-                mount -t cgroup2 none /sys/fs/cgroup/unified && mount -t cgroup -o pids none /sys/fs/cgroup/pids";
+    let both = "cd /sys/fs/cgroup && mkdir unified pids devices && \
+                mount -t cgroup2 none unified && mount -t cgroup -o pids none pids && \
+                mount -t cgroup -o devices none devices";
     for (kind, mounts) in [("second", second), ("both", both)] {
         let inside = |rest: &str| {
             let script = format!("{hide}{mounts} || exit 99; {rest}");
@@ -377,6 +378,33 @@ fn labs_stand_on_every_kind_of_cgroups() {
             lab.is_gone();
         }
     }
+}
+
+/// Out of a chroot a lab's places would write to the machine's own files.
+#[test]
+fn a_chroot_is_refused() {
+    if !privileged() {
+        return;
+    }
+    let lab = Lab::new("chroot", SCENARIO);
+    let root = std::env::temp_dir().join(format!("{}-root", lab.name));
+    fs::create_dir(&root).expect("a folder");
+    let script = "mount --make-rprivate / && mount -t tmpfs none \"$1\" && cd \"$1\" || exit 99\n\
+        for entry in /*; do\n\
+          if [ -L \"$entry\" ]; then cp -a \"$entry\" .; continue; fi\n\
+          [ -d \"$entry\" ] && mkdir \".$entry\" && mount --rbind \"$entry\" \".$entry\"\n\
+        done\n\
+        exec chroot . \"$2\" lab up \"$3\"";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .args([root.as_path(), Path::new(NETDIG), &lab.file])
+        .output()
+        .expect("unshare starts");
+    fs::remove_dir(&root).expect("the folder goes");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("runs in a chroot"), "{said}");
+    lab.is_gone();
 }
 
 #[test]

@@ -96,6 +96,7 @@ impl Lab {
                 .chain(etcd)
                 .chain(announcers),
         )?;
+        place::check_root()?;
         let journal = claim(name, &scenario.name, purpose)?;
         let lab = Lab {
             scenario,
