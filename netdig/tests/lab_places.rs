@@ -380,6 +380,28 @@ fn labs_stand_on_every_kind_of_cgroups() {
     }
 }
 
+/// A flanneld of the machine has a subnet file, which is no host's.
+#[test]
+fn what_the_machines_own_flanneld_keeps_is_not_seen() {
+    if !privileged() {
+        return;
+    }
+    let traffic = "[[traffic]]\non = 'one'\nrun = ['test', '!', '-e', '/run/flannel/subnet.env']\n";
+    let lab = Lab::new("flanneld", &format!("{SCENARIO}{traffic}"));
+    let script = "mount --make-rprivate / && mount -t tmpfs none /run && mkdir /run/flannel || exit 99\n\
+        echo FLANNEL_MTU=1 > /run/flannel/subnet.env\n\
+        \"$1\" lab run \"$2\" && cat /run/flannel/subnet.env";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh", NETDIG])
+        .arg(&lab.file)
+        .output()
+        .expect("unshare starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("FLANNEL_MTU=1\n"));
+    lab.is_gone();
+}
+
 /// Out of a chroot a lab's places would write to the machine's own files.
 #[test]
 fn a_chroot_is_refused() {

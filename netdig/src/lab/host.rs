@@ -21,6 +21,8 @@ const PRIVATE: &[&str] = &["/etc", "/run"];
 /// What labs share with one another and with netdig: in a place there is only
 /// the folder of its own lab.
 const SHARED: &str = "/run/netdig";
+/// What daemons of the machine keep there and the lab's would take for theirs.
+const NOT_ITS_OWN: &[&str] = &["/run/flannel"];
 /// What is mounted below `/sys` and stays there.
 const BELOW_SYS: &[&str] = &[
     "/sys/fs/cgroup",
@@ -120,6 +122,11 @@ pub fn hold(options: &HoldOptions) -> Result<()> {
     for folder in PRIVATE {
         let layers = options.folder.join(folder.trim_start_matches('/'));
         mounts::overlay(Path::new(folder), &layers, Path::new(folder))?;
+    }
+    for folder in NOT_ITS_OWN {
+        if Path::new(folder).exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("cannot hide {folder}"))?;
+        }
     }
     // Or /sys/class/net would show the machine's devices.
     mounts::sysfs(Path::new("/sys"))?;
