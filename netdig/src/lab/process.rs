@@ -228,27 +228,29 @@ pub fn of_lab(lab: &str, entries: &[Entry], inodes: &BTreeSet<u64>) -> BTreeSet<
         .map(|process| process.pid)
         .collect();
     let identity = journal::identity_in(entries);
-    let mark = (!identity.is_empty()).then(|| format!("{MARK}={identity}"));
-    let is_its_own = |process: &ProcessId, session: i32| {
-        let inside = super::netns::inode(format!("/proc/{}/ns/net", process.pid).as_ref());
-        inside.is_some_and(|inode| inodes.contains(&inode))
-            && (sessions.contains(&session)
-                || mark.as_ref().is_some_and(|mark| carries(process.pid, mark)))
+    let mark = format!("{MARK}={identity}");
+    let Ok(proc) = fs::read_dir("/proc") else {
+        return found;
     };
-    let all = running().filter(|(process, session)| is_its_own(process, *session));
-    found.extend(all.map(|(process, _)| process));
+    for pid in proc
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+    {
+        let Some(stat) = Stat::read(pid).filter(|stat| !stat.gone) else {
+            continue;
+        };
+        let inside = super::netns::inode(format!("/proc/{pid}/ns/net").as_ref())
+            .is_some_and(|inode| inodes.contains(&inode));
+        if inside
+            && (sessions.contains(&stat.session) || !identity.is_empty() && carries(pid, &mark))
+        {
+            found.insert(ProcessId {
+                pid,
+                start: stat.start,
+            });
+        }
+    }
     found
-}
-
-/// All processes that have not ended, with their sessions.
-fn running() -> impl Iterator<Item = (ProcessId, i32)> {
-    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    numbers.filter_map(|pid| {
-        let stat = Stat::read(pid).filter(|stat| !stat.gone)?;
-        let start = stat.start;
-        Some((ProcessId { pid, start }, stat.session))
-    })
 }
 
 /// Whether a process was started with `variable`, `NAME=VALUE`.
