@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use super::netns;
 use super::place::Place;
 use super::scenario::Server;
+use crate::output::line::text::push_escaped;
 
 /// A server's command, and what to try to learn that it serves.
 pub struct Prepared {
@@ -193,8 +194,15 @@ pub fn tail(path: &Path) -> String {
     if last.is_empty() {
         "it said nothing".to_owned()
     } else {
-        format!("it said: {last}")
+        format!("it said: {}", escaped(&last))
     }
+}
+
+/// A program's words without control characters.
+pub fn escaped(text: &str) -> String {
+    let mut out = Vec::new();
+    push_escaped(&mut out, text.as_bytes());
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Sends a program's output to a log file, and gives it no input.

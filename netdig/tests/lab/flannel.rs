@@ -244,6 +244,38 @@ fn host_gw_routes_by_the_public_address_until_the_lease_expires() {
     assert_eq!(version(), None);
 }
 
+/// A key that somebody wrote for a host without a time to live is a reservation.
+#[test]
+fn a_reservation_stays_one_and_outlives_its_daemon() {
+    if !privileged() {
+        return;
+    }
+    let key = "/coreos.com/network/subnets/10.5.13.0-24";
+    let reserved = format!(
+        "[[key]]\nkey = \"{key}\"\nvalue = '{{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"host-gw\"}}'\n"
+    );
+    let text = scenario("backend = \"host-gw\"\nttl_s = 2") + &reserved;
+    let own = Own::up("reserved3", &text);
+    own.ping();
+    let entry = |key: &str| {
+        let shown = own.etcdctl(&["get", "-w", "json", key]);
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        shown["kvs"][0].clone()
+    };
+    let expires = |entry: &Value| entry["lease"].as_i64().unwrap_or_default() != 0;
+    assert!(!expires(&entry(key)), "{}", entry(key));
+    // Beside it one that expires, and is renewed until its time is over twice.
+    let other = "/coreos.com/network/subnets/10.5.52.0-24";
+    assert!(expires(&entry(other)), "{}", entry(other));
+    kill(own.daemon("two").0);
+    let first = entry(other)["version"].as_u64().expect("a version");
+    wait_until("the other lease is renewed three times", || {
+        entry(other)["version"].as_u64() >= Some(first + 3)
+    });
+    assert!(entry(key)["value"].is_string(), "{}", entry(key));
+    own.ping();
+}
+
 #[test]
 fn a_lease_is_found_by_its_public_address_after_a_restart() {
     if !privileged() {

@@ -184,3 +184,39 @@ fn expected(scenario: &Scenario, overlay: &Overlay) -> Vec<String> {
     let addresses = hosts.filter_map(|host| host.public_ip.or(host.public()));
     addresses.map(|address| address.to_string()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scripts stand for flanneld: what they say of their version decides.
+    #[test]
+    fn a_flanneld_is_taken_for_the_api_that_it_speaks() {
+        let folder = std::env::temp_dir().join(format!("netdig-flanneld-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let cases = [
+            ("echo v0.5.5 >&2", Some((0, 5)), Api::V2),
+            ("echo v0.17.0", Some((0, 17)), Api::V2),
+            ("echo v0.18.0", Some((0, 18)), Api::V3),
+            ("echo flanneld 0.22.3+dirty", Some((0, 22)), Api::V3),
+            ("echo v1.0.0", Some((1, 0)), Api::V3),
+            ("exit 1", None, Api::V3),
+            ("echo no number", None, Api::V3),
+        ];
+        for (n, (says, number, api)) in cases.into_iter().enumerate() {
+            let flanneld = folder.join(format!("flanneld-{n}"));
+            fs::write(
+                &flanneld,
+                format!("#!/bin/sh\n[ \"$1\" = --version ] && {says}\n"),
+            )
+            .unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(&flanneld, mode).unwrap();
+            assert_eq!(version(&flanneld), number, "{says}");
+            assert!(speaks(&flanneld, api), "{says}");
+            let other = if api == Api::V2 { Api::V3 } else { Api::V2 };
+            assert!(!speaks(&flanneld, other), "{says}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

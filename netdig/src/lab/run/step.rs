@@ -168,7 +168,7 @@ impl<'a> Driver<'a> {
 
     fn spawn(&self, label: &str, step: &Step, tied: bool) -> Result<(Child, PathBuf)> {
         let (program, arguments) = step.run.split_first().context("nothing to run")?;
-        let log = self.lab.path(&format!("{label}.log"));
+        let log = self.lab.log(label);
         let mut command = Command::new(program);
         command.args(arguments);
         server::log_to(&mut command, &log)?;
