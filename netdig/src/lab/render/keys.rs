@@ -59,12 +59,17 @@ impl Keys {
         self.registry.watch(&self.prefix, revision)
     }
 
-    /// Whether a change is of a key that was asked for. A folder can go with all
-    /// that is in it.
+    /// What changes from now on.
+    pub fn watch_from_now(&self) -> Watch {
+        self.registry.watch_from_now(&self.prefix)
+    }
+
+    /// Whether a change is of a key that was asked for: confd compares letters, so
+    /// that `/ab` is taken for `/a`, and a folder that went away with a key in it
+    /// for nothing.
     pub fn concerns(&self, change: &Change) -> bool {
-        self.asked.iter().any(|asked| {
-            is_below(&change.key, asked) || (change.value.is_none() && is_below(asked, &change.key))
-        })
+        let mut asked = self.asked.iter();
+        asked.any(|asked| change.key.starts_with(asked.as_str()))
     }
 }
 
