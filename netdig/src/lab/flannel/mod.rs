@@ -173,8 +173,11 @@ impl Daemon<'_> {
     }
 
     fn renew(&self, own: &Own) -> Result<()> {
-        self.registry
-            .put(&self.key(own.subnet), &own.content.json(), own.ttl)
+        self.registry.put(
+            &self.key(own.subnet),
+            &own.content.json(self.options.api),
+            own.ttl,
+        )
     }
 
     /// The subnet with its lease written: that of the lease with this public
@@ -223,7 +226,7 @@ impl Daemon<'_> {
                 let expires =
                     self.options.api == Api::V3 || entry.is_none_or(|entry| entry.expires);
                 let ttl = expires.then_some(self.options.ttl);
-                let value = content.json();
+                let value = content.json(self.options.api);
                 let renewed = self.registry.replace(&key, &value, ttl, revision)?;
                 return Ok(renewed.then_some((own, ttl)));
             }
@@ -243,7 +246,9 @@ impl Daemon<'_> {
         };
         let key = self.key(subnet);
         let ttl = Some(self.options.ttl);
-        let made = self.registry.create(&key, &content.json(), ttl)?;
+        let made = self
+            .registry
+            .create(&key, &content.json(self.options.api), ttl)?;
         if made {
             log(format_args!("leased {subnet}"));
         }

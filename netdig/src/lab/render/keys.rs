@@ -81,3 +81,32 @@ fn is_below(key: &str, folder: &str) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, Keys, Registry};
+    use crate::lab::scenario::Api;
+
+    #[test]
+    fn a_change_concerns_it_as_confd_compares_keys() {
+        let keys = Keys {
+            registry: Registry::new(Api::V2, Vec::new()),
+            prefix: "/lb".to_owned(),
+            asked: vec!["/lb/services".to_owned()],
+        };
+        for (key, concerns) in [
+            ("/lb/services", true),
+            ("/lb/services/a", true),
+            ("/lb/services2/a", true),
+            ("/lb", false),
+            ("/lb/other", false),
+        ] {
+            let change = Change {
+                key: key.to_owned(),
+                value: None,
+                revision: 1,
+            };
+            assert_eq!(keys.concerns(&change), concerns, "{key}");
+        }
+    }
+}
