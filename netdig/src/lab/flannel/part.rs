@@ -1,11 +1,10 @@
 //! The overlay's daemons as parts of a lab: the lab's own, or flanneld.
 
-use std::cell::Cell;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -51,21 +50,18 @@ struct Leading {
     /// The subnets of the others.
     others: Vec<Ipv4Net>,
     log: PathBuf,
-    /// Since when it has its lease.
-    leased: Cell<Option<Instant>>,
 }
 
 impl Leading {
     fn works(&self, pid: u32) -> bool {
-        if !has_subnet_file(pid) {
-            return false;
-        }
-        let leased = self.leased.get().unwrap_or_else(Instant::now);
-        self.leased.set(Some(leased));
-        let written = fs::metadata(&self.log).and_then(|log| log.modified());
-        let quiet =
-            written.is_ok_and(|written| written.elapsed().is_ok_and(|elapsed| elapsed >= QUIET));
-        quiet && (leased.elapsed() >= LEADS_WITHIN || self.leads_to_all(pid))
+        // Seen as the daemon sees it: its /run may be its own.
+        let subnet_file = PathBuf::from(format!("/proc/{pid}/root{SUBNET_FILE}"));
+        // Its MTU is not known before.
+        let leased =
+            fs::read_to_string(&subnet_file).is_ok_and(|text| text.contains("FLANNEL_MTU="));
+        leased
+            && untouched(&self.log, QUIET)
+            && (untouched(&subnet_file, LEADS_WITHIN) || self.leads_to_all(pid))
     }
 
     /// By a route, which vxlan and host-gw set last, or, since udp has one for
@@ -79,11 +75,10 @@ impl Leading {
     }
 }
 
-/// Whether the daemon `pid` has written its subnet.env, whose MTU it does not know
-/// before; as it sees it, for its /run may be its own.
-fn has_subnet_file(pid: u32) -> bool {
-    let path = format!("/proc/{pid}/root{SUBNET_FILE}");
-    fs::read_to_string(path).is_ok_and(|text| text.contains("FLANNEL_MTU="))
+/// Whether nobody has written a file for so long.
+fn untouched(file: &Path, time: Duration) -> bool {
+    let written = fs::metadata(file).and_then(|file| file.modified());
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|elapsed| elapsed >= time))
 }
 
 /// Whether /proc's table of routes has one for all of `subnet`.
@@ -167,7 +162,6 @@ impl Lab {
                 false => Ready::Leads(Leading {
                     others: others(&self.scenario, host),
                     log: self.log(what),
-                    leased: Cell::new(None),
                 }),
             };
             return Ok((command, ready));
