@@ -5,6 +5,7 @@ mod privileged;
 #[path = "lab/traces.rs"]
 mod traces;
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 use privileged::privileged;
@@ -128,6 +129,31 @@ fn confd_runs_in_the_renderers_place() {
             resource.lines().any(|said| said == line),
             "{line}: {resource}"
         );
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+}
+
+/// Also where no part of the scenario would run it.
+#[test]
+fn a_program_that_was_named_has_to_be_one() {
+    let folder = std::env::temp_dir().join(format!("netdig-named-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let plain = folder.join("plain");
+    std::fs::write(&plain, "").expect("a file");
+    for (path, why) in [
+        (Path::new("/nowhere"), "cannot be found"),
+        (&folder, "is no file"),
+        (&plain, "may not be executed"),
+    ] {
+        for program in ["flanneld", "confd"] {
+            let flag = format!("--{program}");
+            let path = path.to_str().expect("a plain path");
+            let output = netdig(&["run", "overlay-swallows-underlay", &flag, path]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            let named = format!("{path} was named as the {program} to run, but {why}");
+            assert!(said.contains(&named), "{said}");
+            assert_eq!(output.status.code(), Some(2), "{said}");
+        }
     }
     std::fs::remove_dir_all(&folder).expect("the folder goes");
 }

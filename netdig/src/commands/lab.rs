@@ -150,8 +150,7 @@ fn name(programs: &Programs) -> Result<()> {
             .map(Some)
             .with_context(|| format!("cannot find {}", path.display())),
     };
-    programs::name(absolute(&programs.flanneld)?, absolute(&programs.confd)?);
-    Ok(())
+    programs::name(absolute(&programs.flanneld)?, absolute(&programs.confd)?)
 }
 
 fn up(scenario: &str, name: Option<String>) -> Result<bool> {

@@ -177,10 +177,20 @@ fn vxlan_sets_route_neighbour_and_forwarding_entry_and_takes_them_away() {
     assert_eq!(
         own.etcdctl(&["get", "--print-value-only", key]),
         format!(
-            "{{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"vxlan\",\"BackendData\":{{\"VNI\":7,\"VtepMAC\":\"{mac}\"}}}}\n"
+            "{{\"PublicIP\":\"10.1.1.187\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":{{\"VNI\":7,\"VtepMAC\":\"{mac}\"}}}}\n"
         )
     );
     assert!(own.subnet_file("two").contains("FLANNEL_MTU=1450\n"));
+    // What has no expiry has expired: two writes its lease again.
+    own.etcdctl(&[
+        "put",
+        key,
+        r#"{"PublicIP":"10.1.1.9","BackendType":"vxlan"}"#,
+    ]);
+    wait_until("two has its lease again, and one its ways", || {
+        let lease = own.etcdctl(&["get", "--print-value-only", key]);
+        lease.contains("10.1.1.187") && own.ways("flannel.7").contains("dst 10.1.1.187")
+    });
     let ways = own.ways("flannel.7");
     for way in [
         "10.5.13.0/24 via 10.5.13.0 dev flannel.7 onlink".to_owned(),
@@ -218,7 +228,7 @@ fn host_gw_routes_by_the_public_address_until_the_lease_expires() {
     let key = "/coreos.com/network/subnets/10.5.13.0-24";
     assert_eq!(
         own.etcdctl(&["get", "--print-value-only", key]),
-        "{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"host-gw\"}\n"
+        "{\"PublicIP\":\"10.1.1.187\",\"PublicIPv6\":null,\"BackendType\":\"host-gw\"}\n"
     );
     assert!(own.subnet_file("one").contains("FLANNEL_MTU=1500\n"));
     assert_eq!(
@@ -397,6 +407,7 @@ fn the_real_flanneld_runs_where_it_is_named() {
             "{line}"
         );
         assert!(public.is_none_or(|public| started.iter().any(|line| line.contains(public))));
+        assert!(line.ends_with("--iptables-forward-rules=false"), "{line}");
     }
     let files: Vec<_> = ["one", "two"].map(|host| own.subnet_file(host)).into();
     assert!(
