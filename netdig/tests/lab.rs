@@ -5,6 +5,8 @@
 mod flannel;
 #[path = "lab/privileged.rs"]
 mod privileged;
+#[path = "lab/traces.rs"]
+mod traces;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use privileged::privileged;
 use serde_json::Value;
+use traces::{traces, wait_until};
 
 const NETDIG: &str = env!("CARGO_BIN_EXE_netdig");
 
@@ -87,28 +90,8 @@ impl Named {
             .collect()
     }
 
-    /// Namespaces, folders, processes whose command line or environment names it.
     fn traces(&self) -> Vec<String> {
-        let mut traces = Vec::new();
-        for folder in ["/run/netns", "/run/netdig/lab"] {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                traces.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
-            }
-        }
-        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            if entry.file_name() != *std::process::id().to_string() {
-                traces.push(String::from_utf8_lossy(&line).replace('\0', " "));
-            }
-        }
-        traces.extend(
-            fs::read_to_string("/proc/mounts")
-                .expect("mounts")
-                .lines()
-                .map(str::to_owned),
-        );
-        traces.retain(|trace| trace.contains(&self.0));
-        traces
+        traces(&self.0)
     }
 }
 
@@ -121,14 +104,6 @@ impl Drop for Named {
 fn alive(pid: u64) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !matches!(stat.rsplit(')').next().map(str::trim_start), Some(rest) if rest.starts_with('Z')))
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < end, "never came: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -248,7 +223,7 @@ fn a_killed_build_is_found_and_removed() {
         "netns/netdig-{}-underlay",
         "netns/netdig-{}-frontend",
         "netdig/lab/{}/tunnel-balancer.log",
-        "netdig/lab/{}/server-0/nginx.pid",
+        "netdig/lab/{}/parts/server-0/nginx.pid",
     ] {
         let lab = Named::new("killed");
         let path = PathBuf::from("/run").join(stage.replace("{}", &lab.0));
@@ -362,6 +337,35 @@ fn down_spares_what_is_not_the_labs() {
         guest.wait().expect("reaped");
     }
     assert!(spared, "down ended a process that is not the lab's");
+}
+
+/// Whenever the signal comes, also before netdig listens for it: nothing stays.
+#[test]
+fn a_signal_at_any_moment_leaves_nothing() {
+    if !privileged() {
+        return;
+    }
+    for moment in 0..12 {
+        let lab = Named::new("early");
+        let mut build = Command::new(NETDIG)
+            .args(["lab", "up", "flannel-udp", "--name", &lab.0])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("netdig starts");
+        let began = Instant::now();
+        let after = Duration::from_micros(700) * moment;
+        wait_until("the moment", || began.elapsed() >= after);
+        // SAFETY: the child is ours and not reaped.
+        unsafe { libc::kill(build.id().cast_signed(), libc::SIGHUP) };
+        let status = build.wait().expect("reaped");
+        let by_signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert!(
+            status.code() == Some(2) || by_signal == Some(libc::SIGHUP),
+            "after {after:?}: {status}"
+        );
+        assert_eq!(lab.traces(), [""; 0], "after {after:?}");
+    }
 }
 
 /// A daemon's child that has lost its parent still belongs to the lab.

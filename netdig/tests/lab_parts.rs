@@ -1,8 +1,15 @@
 //! Servers, announcers and renderers as parts of a lab, with real etcd and haproxy.
 
+#[path = "lab/privileged.rs"]
+mod privileged;
+#[path = "lab/traces.rs"]
+mod traces;
+
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+
+use privileged::privileged;
+use traces::{traces, wait_until};
 
 const NETDIG: &str = env!("CARGO_BIN_EXE_netdig");
 const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab_parts");
@@ -18,15 +25,9 @@ impl Named {
     }
 
     fn until(&self, script: &str, wanted: &str) {
-        let end = Instant::now() + Duration::from_secs(20);
-        loop {
-            let said = self.shell(script);
-            if said.contains(wanted) {
-                return;
-            }
-            assert!(Instant::now() < end, "`{script}` has no {wanted:?}: {said}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(&format!("`{script}` prints {wanted:?}"), || {
+            self.shell(script).contains(wanted)
+        });
     }
 }
 
@@ -44,8 +45,7 @@ fn netdig(arguments: &[&str]) -> Output {
 
 #[test]
 fn parts_do_as_the_real_ones() {
-    if !Path::new("/dev/net/tun").exists() {
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"));
+    if !privileged() {
         return;
     }
     let lab = Named(format!("test-{}-parts", std::process::id()));
@@ -87,6 +87,9 @@ fn parts_do_as_the_real_ones() {
     lab.shell(&format!("{put}stuck"));
     lab.until(&log, "Config reload failed");
     assert!(lab.shell("cat /etc/old/list").contains("stuck"));
+    let name = lab.0.clone();
+    drop(lab);
+    assert_eq!(traces(&name), [""; 0]);
 }
 
 /// A script stands for confd: what it is told, and which files it finds.
@@ -126,6 +129,31 @@ fn confd_runs_in_the_renderers_place() {
             resource.lines().any(|said| said == line),
             "{line}: {resource}"
         );
+    }
+    std::fs::remove_dir_all(&folder).expect("the folder goes");
+}
+
+/// Also where no part of the scenario would run it.
+#[test]
+fn a_program_that_was_named_has_to_be_one() {
+    let folder = std::env::temp_dir().join(format!("netdig-named-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let plain = folder.join("plain");
+    std::fs::write(&plain, "").expect("a file");
+    for (path, why) in [
+        (Path::new("/nowhere"), "cannot be found"),
+        (&folder, "is no file"),
+        (&plain, "may not be executed"),
+    ] {
+        for program in ["flanneld", "confd"] {
+            let flag = format!("--{program}");
+            let path = path.to_str().expect("a plain path");
+            let output = netdig(&["run", "overlay-swallows-underlay", &flag, path]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            let named = format!("{path} was named as the {program} to run, but {why}");
+            assert!(said.contains(&named), "{said}");
+            assert_eq!(output.status.code(), Some(2), "{said}");
+        }
     }
     std::fs::remove_dir_all(&folder).expect("the folder goes");
 }

@@ -3,13 +3,15 @@
 
 #[path = "lab/privileged.rs"]
 mod privileged;
+#[path = "lab/traces.rs"]
+mod traces;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use privileged::privileged;
+use traces::{traces, wait_until};
 
 const NETDIG: &str = env!("CARGO_BIN_EXE_netdig");
 
@@ -119,32 +121,8 @@ impl Lab {
         out
     }
 
-    /// Processes that carry the lab's name in command line, environment or
-    /// cgroups, and files, mounts and cgroups that do.
     fn traces(&self) -> Vec<String> {
-        let mut traces = Vec::new();
-        for folder in ["/run/netns", "/run/netdig/lab", "/run/runc", "/run/crun"] {
-            traces.extend(entries(Path::new(folder)));
-        }
-        for hierarchy in entries(Path::new("/sys/fs/cgroup")) {
-            traces.extend(entries(Path::new(&hierarchy)));
-            traces.push(hierarchy);
-        }
-        for process in entries(Path::new("/proc")) {
-            // What has ended and is not waited for yet is nobody's fault here.
-            let stat = fs::read_to_string(Path::new(&process).join("stat")).unwrap_or_default();
-            if process == format!("/proc/{}", std::process::id()) || stat.contains(") Z ") {
-                continue;
-            }
-            for file in ["cmdline", "environ", "cgroup"] {
-                let text = fs::read(Path::new(&process).join(file)).unwrap_or_default();
-                traces.push(format!("{process} {}", String::from_utf8_lossy(&text)));
-            }
-        }
-        let mounts = fs::read_to_string("/proc/mounts").expect("mounts");
-        traces.extend(mounts.lines().map(str::to_owned));
-        traces.retain(|trace| trace.contains(&self.name));
-        traces
+        traces(&self.name)
     }
 
     fn is_gone(&self) {
@@ -158,21 +136,6 @@ impl Drop for Lab {
             .args(["lab", "down", &self.name])
             .output();
         let _ = fs::remove_file(&self.file);
-    }
-}
-
-fn entries(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path().to_string_lossy().into_owned())
-        .collect()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < end, "never came: {what}");
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -284,6 +247,24 @@ fn a_container_is_one_of_its_runtime() {
             cgroup.contains(&format!("/netdig-{}/inside", lab.name)),
             "{cgroup}"
         );
+        // As Ctrl-Z stops it, so that the shell hears of it, and `fg` goes on with it.
+        let state = |pid: &str| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit(") ")
+                .next()
+                .and_then(|rest| rest.chars().next())
+        };
+        let (outside, child) = (guest.id().to_string(), child());
+        // SAFETY: a process that was started for this test.
+        unsafe { libc::kill(child.parse().expect("a pid"), libc::SIGSTOP) };
+        wait_until("both are stopped", || {
+            state(&outside) == Some('T') && state(&child) == Some('T')
+        });
+        // SAFETY: a child of this test that is not reaped.
+        unsafe { libc::kill(guest.id().cast_signed(), libc::SIGCONT) };
+        wait_until("both go on", || {
+            state(&outside) == Some('S') && state(&child) == Some('S')
+        });
         // Signals to the process outside reach the one inside; so does its end.
         // SAFETY: a child of this test that is not reaped.
         unsafe { libc::kill(guest.id().cast_signed(), libc::SIGTERM) };
@@ -302,6 +283,150 @@ fn a_container_is_one_of_its_runtime() {
         lab.down();
         lab.is_gone();
     }
+}
+
+/// A place writes where its parts do, and sees no other lab.
+#[test]
+fn a_place_cannot_write_what_the_labs_need() {
+    if !privileged() {
+        return;
+    }
+    let (lab, other) = (
+        Lab::new("shut", SCENARIO).up(),
+        Lab::new("beside", SCENARIO).up(),
+    );
+    let folder = format!("/run/netdig/lab/{}", lab.name);
+    let journal = fs::read(format!("{folder}/journal")).expect("a journal");
+    for place in ["one", "inside", "tardy"] {
+        assert_eq!(
+            lab.prints(place, "ls /run/netdig/lab"),
+            format!("{}\n", lab.name)
+        );
+        for bad in [
+            format!("echo x >> {folder}/journal"),
+            format!("rm -f {folder}/journal"),
+            format!("mv {folder} {folder}-x"),
+            format!("echo x > {folder}/one.log"),
+            format!("echo x > {folder}/scenario.toml"),
+            "echo x > /run/netdig/lab/x".to_owned(),
+            "mkdir /run/netdig/lab/x".to_owned(),
+            format!("cat /run/netdig/lab/{}/journal", other.name),
+        ] {
+            // A container has a /run/netdig of its own.
+            let own = place == "inside" && bad.ends_with("/x");
+            assert!(
+                own || !lab.exec(place, &bad).status.success(),
+                "{place}: {bad}"
+            );
+        }
+        lab.prints(place, &format!("echo x > {folder}/parts/{place}"));
+        assert!(
+            Path::new(&folder).join("parts").join(place).exists(),
+            "{place}"
+        );
+    }
+    assert!(!Path::new("/run/netdig/lab/x").exists());
+    let now = fs::read(format!("{folder}/journal")).expect("a journal");
+    assert!(now.starts_with(&journal), "only commands were added");
+    for lab in [&lab, &other] {
+        lab.down();
+        lab.is_gone();
+    }
+}
+
+/// On machines with version 2 alone, with both, and whatever runs the containers.
+#[test]
+fn labs_stand_on_every_kind_of_cgroups() {
+    if !privileged() {
+        return;
+    }
+    let hide = "mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t tmpfs none /sys/fs/cgroup && ";
+    let second = "mount -t cgroup2 none /sys/fs/cgroup";
+    let both = "cd /sys/fs/cgroup && mkdir unified pids devices && \
+                mount -t cgroup2 none unified && mount -t cgroup -o pids none pids && \
+                mount -t cgroup -o devices none devices";
+    for (kind, mounts) in [("second", second), ("both", both)] {
+        let inside = |rest: &str| {
+            let script = format!("{hide}{mounts} || exit 99; {rest}");
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "sh", "-c", &script, "sh"]);
+            command
+        };
+        if !inside("true").status().is_ok_and(|status| status.success()) {
+            eprintln!("skipped: such cgroups ({kind}) cannot be mounted here");
+            continue;
+        }
+        for runtime in ["runc", "crun", "namespace"] {
+            if runtime != "namespace" && !installed(runtime) {
+                continue;
+            }
+            let chosen = format!("address = \"10.77.1.2/24\"\nruntime = \"{runtime}\"");
+            let traffic =
+                "[[traffic]]\non = 'inside'\nrun = ['ping', '-c', '1', '-W', '2', '192.0.2.1']\n";
+            let scenario = SCENARIO.replace("address = \"10.77.1.2/24\"", &chosen) + traffic;
+            let lab = Lab::new(&format!("{kind}-{runtime}"), &scenario);
+            let output =
+                inside("\"$@\"; code=$?; find /sys/fs/cgroup -name \"netdig-$5\"; exit $code")
+                    .args([NETDIG, "lab", "run", "--name", &lab.name])
+                    .arg(&lab.file)
+                    .output()
+                    .expect("unshare starts");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{kind} {runtime}: {said}");
+            let left = String::from_utf8_lossy(&output.stdout);
+            assert!(!left.contains("/sys/fs/cgroup"), "{kind} {runtime}: {left}");
+            lab.is_gone();
+        }
+    }
+}
+
+/// A flanneld of the machine has a subnet file, which is no host's.
+#[test]
+fn what_the_machines_own_flanneld_keeps_is_not_seen() {
+    if !privileged() {
+        return;
+    }
+    let traffic = "[[traffic]]\non = 'one'\nrun = ['test', '!', '-e', '/run/flannel/subnet.env']\n";
+    let lab = Lab::new("flanneld", &format!("{SCENARIO}{traffic}"));
+    let script = "mount --make-rprivate / && mount -t tmpfs none /run && mkdir /run/flannel || exit 99\n\
+        echo FLANNEL_MTU=1 > /run/flannel/subnet.env\n\
+        \"$1\" lab run \"$2\" && cat /run/flannel/subnet.env";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh", NETDIG])
+        .arg(&lab.file)
+        .output()
+        .expect("unshare starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("FLANNEL_MTU=1\n"));
+    lab.is_gone();
+}
+
+/// Out of a chroot a lab's places would write to the machine's own files.
+#[test]
+fn a_chroot_is_refused() {
+    if !privileged() {
+        return;
+    }
+    let lab = Lab::new("chroot", SCENARIO);
+    let root = std::env::temp_dir().join(format!("{}-root", lab.name));
+    fs::create_dir(&root).expect("a folder");
+    let script = "mount --make-rprivate / && mount -t tmpfs none \"$1\" && cd \"$1\" || exit 99\n\
+        for entry in /*; do\n\
+          if [ -L \"$entry\" ]; then cp -a \"$entry\" .; continue; fi\n\
+          [ -d \"$entry\" ] && mkdir \".$entry\" && mount --rbind \"$entry\" \".$entry\"\n\
+        done\n\
+        exec chroot . \"$2\" lab up \"$3\"";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .args([root.as_path(), Path::new(NETDIG), &lab.file])
+        .output()
+        .expect("unshare starts");
+    fs::remove_dir(&root).expect("the folder goes");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("runs in a chroot"), "{said}");
+    lab.is_gone();
 }
 
 #[test]
@@ -337,11 +462,11 @@ fn a_build_that_is_killed_leaves_nothing_after_down() {
     for stage in [
         "/run/netns/netdig-{}-inside",
         "/run/netdig/lab/{}/host-one",
-        "/run/netdig/lab/{}/host-one.ready",
+        "/run/netdig/lab/{}/parts/host-one.ready",
         "/run/netdig/lab/{}/container-inside",
         "/run/runc/netdig-{}-inside",
         "/run/netdig/lab/{}/container-inside/pid",
-        "/run/netdig/lab/{}/tunnel-one.ready",
+        "/run/netdig/lab/{}/parts/tunnel-one.ready",
     ] {
         if stage.contains("runc") && !installed("runc") {
             continue;

@@ -1,28 +1,20 @@
 //! Runs of scenarios: many at once, in any order, interrupted, and what each key of
 //! a step and of what is expected does.
 
+#[path = "lab/privileged.rs"]
+mod privileged;
+#[path = "lab/traces.rs"]
+mod traces;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
+use privileged::privileged;
 use serde_json::Value;
+use traces::{traces, wait_until};
 
 const NETDIG: &str = env!("CARGO_BIN_EXE_netdig");
-
-/// Whether a lab can be built here; where `CI=true` it has to.
-fn privileged() -> bool {
-    let root =
-        fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    assert!(
-        root || std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "CI must run as root"
-    );
-    if !root {
-        eprintln!("skipped: a lab needs root");
-    }
-    root
-}
 
 /// Scenarios of one test, in a folder that goes with it. The labs bear their names.
 struct Scenarios {
@@ -51,22 +43,8 @@ impl Scenarios {
         format!("{}-{name}", self.mark)
     }
 
-    /// Labs, namespaces and processes that bear the test's name.
     fn traces(&self) -> Vec<String> {
-        let mut traces = Vec::new();
-        for folder in ["/run/netns", "/run/netdig/lab"] {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                traces.push(format!("{folder}/{}", entry.file_name().to_string_lossy()));
-            }
-        }
-        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            if entry.file_name() != *std::process::id().to_string() {
-                traces.push(String::from_utf8_lossy(&line).replace('\0', " "));
-            }
-        }
-        traces.retain(|trace| trace.contains(&self.mark));
-        traces
+        traces(&self.mark)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -112,14 +90,6 @@ fn objects(arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"));
     (objects.collect(), output.status.code())
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < end, "never came: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 const TRUE: &str = "[[traffic]]\non = 'host'\nrun = ['true']\n";
@@ -171,6 +141,52 @@ fn many_run_at_once_and_one_failure_fails_them_all() {
 
     let named = run(&["--name", "x", &good, &bad]);
     assert_eq!(named.status.code(), Some(2));
+}
+
+/// The lab goes, and its logs with it: their ends are in what is said of the run.
+#[test]
+fn a_failed_run_shows_the_ends_of_its_logs() {
+    if !privileged() {
+        return;
+    }
+    let all = Scenarios::new("logs");
+    let step = |kind: &str, shell: &str| {
+        format!("[[{kind}]]\non = 'host'\nrun = ['sh', '-c', '{shell}']\n")
+    };
+    let shell = "seq 100 109; echo mind the gap; exit 4";
+    let (said, failed) = (step("step", "echo made"), step("traffic", shell));
+    let bad = all.add("bad", "", &(said.clone() + &failed));
+    let alone = run(&[&bad]);
+    assert_eq!(alone.status.code(), Some(1));
+    let beside = run(&["--jobs", "1", &bad, &all.add("good", "", &(said + TRUE))]);
+    let texts = [&alone.stderr, &beside.stdout].map(|text| String::from_utf8_lossy(text));
+    for text in &texts {
+        for line in ["step-1.log", "made", "traffic-1.log", "109", "mind the gap"] {
+            assert!(
+                text.lines().any(|said| said.trim() == line),
+                "{line}: {text}"
+            );
+        }
+        assert!(!text.lines().any(|said| said.trim() == "100"), "{text}");
+    }
+    assert_eq!(texts[1].matches("step-1.log").count(), 1, "one has failed");
+    let (told, _) = objects(&[&bad]);
+    let logs = told[0]["logs"].as_array().expect("logs");
+    assert_eq!(logs[1]["log"], "traffic-1.log", "{logs:?}");
+    assert_eq!(logs[1]["lines"][5], "mind the gap", "{logs:?}");
+    assert!(
+        objects(&[&all.add("fine", "", TRUE)]).0[0]
+            .get("logs")
+            .is_none()
+    );
+    // One that does not come to its end has them too.
+    let server = "[[server]]\nkind = 'haproxy'\nat = 'host'\nconfig = 'nonsense'\nlisten = []\n";
+    let (told, code) = objects(&[&all.add("broken", "", &format!("{server}{TRUE}"))]);
+    if told[0]["result"] == "failed" {
+        assert_eq!(code, Some(2), "{told:?}");
+        assert_eq!(told[0]["logs"][0]["log"], "haproxy-0-host.log", "{told:?}");
+    }
+    assert_eq!(all.traces(), [""; 0]);
 }
 
 #[test]
@@ -428,10 +444,27 @@ fn a_lab_stands_with_its_steps_done() {
     let told = String::from_utf8_lossy(&up.stdout);
     let status = lab(&["status", "--format", "json"]);
     let status = String::from_utf8_lossy(&status.stdout);
+    let typo = format!("{name}s");
+    let typos = [
+        lab(&["down", &typo]),
+        lab(&["exec", "host", "--name", &typo, "--", "true"]),
+    ];
+    let other = lab(&["down", "no-lab-has-this-name"]);
     let down = lab(&["down", &name]);
     assert!(
         up.status.success() && down.status.success(),
         "{up:?} {down:?}"
+    );
+    for typo in typos {
+        let said = String::from_utf8_lossy(&typo.stderr);
+        assert_eq!(typo.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("did you mean {name}?")), "{said}");
+    }
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert_eq!(other.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("no lab no-lab-has-this-name stands; see"),
+        "{said}"
     );
     assert!(made.exists());
     for wanted in [

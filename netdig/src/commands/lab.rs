@@ -1,5 +1,6 @@
 //! `netdig lab`.
 
+mod nearest;
 mod run;
 
 use std::collections::BTreeSet;
@@ -14,12 +15,17 @@ use serde_json::{Value, json};
 
 use crate::cli::lab::{LabCommand, LabFormat, Programs};
 use crate::lab::scenario::{self, Scenario, Step};
-use crate::lab::{self, Lab, Purpose, Status, flannel, programs, tunnel};
+use crate::lab::{self, Lab, Status, flannel, programs, tunnel};
 use crate::output::clock::Clock;
+use nearest::nearest;
 
 /// Runs the command. `true` stands for exit code 0, `false` for 1: a run whose
 /// expectations do not all hold.
 pub fn lab(command: LabCommand) -> Result<bool> {
+    // Before all else: a signal from here on takes down what there is.
+    if matches!(command, LabCommand::Up { .. } | LabCommand::Run(_)) {
+        lab::watch_signals()?;
+    }
     match command {
         LabCommand::List { format } => list(format),
         LabCommand::Up {
@@ -144,17 +150,13 @@ fn name(programs: &Programs) -> Result<()> {
             .map(Some)
             .with_context(|| format!("cannot find {}", path.display())),
     };
-    programs::name(absolute(&programs.flanneld)?, absolute(&programs.confd)?);
-    Ok(())
+    programs::name(absolute(&programs.flanneld)?, absolute(&programs.confd)?)
 }
 
 fn up(scenario: &str, name: Option<String>) -> Result<bool> {
-    lab::watch_signals()?;
     let scenario = one(scenario)?;
     let name = name.unwrap_or_else(|| lab::lab_name(&scenario.name));
-    lab::require(&scenario, Purpose::Up)?;
-    let lab = Lab::build(&name, scenario, Purpose::Up)?;
-    lab::do_steps(&lab)?;
+    let lab = lab::up(&name, scenario)?;
     let text = next(&name, &lab);
     lab.keep()?;
     print(&mut io::stdout().lock(), text)?;
@@ -244,8 +246,10 @@ fn status_text(status: &Status) -> String {
 
 fn exec(host: &str, name: Option<&str>, command: &[OsString]) -> Result<bool> {
     let lab = match name {
-        Some(name) => lab::find(name)?
-            .with_context(|| format!("no lab {name} stands; see `netdig lab status`"))?,
+        Some(name) => match lab::find(name)? {
+            Some(lab) => lab,
+            None => bail!(no_such_lab(name)?),
+        },
         None => lab::by_place(host)?,
     };
     let (program, arguments) = command
@@ -262,7 +266,7 @@ fn down(name: Option<&str>, all: bool) -> Result<bool> {
             Some(lab) => vec![lab],
             None => {
                 lab::sweep()?;
-                bail!("no lab {name} stands; see `netdig lab status`");
+                bail!(no_such_lab(name)?);
             }
         },
         None => lab::all()?,
@@ -292,6 +296,16 @@ fn down(name: Option<&str>, all: bool) -> Result<bool> {
     }
     lab::sweep()?;
     failed.map_or(Ok(true), Err)
+}
+
+/// That no lab has this name, and which has one like it.
+fn no_such_lab(name: &str) -> Result<String> {
+    let labs = lab::all()?;
+    let nearest = nearest(name, labs.iter().map(|lab| lab.name()));
+    Ok(match nearest {
+        Some(near) => format!("no lab {name} stands; did you mean {near}?"),
+        None => format!("no lab {name} stands; see `netdig lab status`"),
+    })
 }
 
 /// One line, or several; a reader who went away ends the output, not the work.

@@ -9,9 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::journal;
+
 /// How long the kernel may take to let go of ended processes.
 const EMPTY: Duration = Duration::from_secs(2);
 const PROCESSES: &str = "cgroup.procs";
+/// Version 2: controllers that a cgroup passes on to those below it.
+const PASSED_ON: &str = "cgroup.subtree_control";
+/// A file beside the labs' folders that says which controllers the hierarchy's
+/// root passed on before the labs.
+pub const MARKER: &str = ".cgroup2";
 
 /// A mounted hierarchy.
 struct Hierarchy {
@@ -99,6 +106,51 @@ pub fn add(folder: &Path) -> Result<()> {
             folder.display()
         )
     })
+}
+
+/// Writes down what the root of version 2 passes on, before a runtime makes it pass
+/// on all that there is. Beside version 1 runtimes leave it alone. Called under the
+/// lock.
+pub fn note_controllers() -> Result<()> {
+    let marker = Path::new(journal::ROOT).join(MARKER);
+    if let [hierarchy] = &Hierarchy::all()?[..]
+        && hierarchy.v2
+        && !marker.exists()
+        && let Ok(passed_on) = fs::read_to_string(hierarchy.mounted.join(PASSED_ON))
+    {
+        fs::write(&marker, passed_on)
+            .with_context(|| format!("cannot write {}", marker.display()))?;
+    }
+    Ok(())
+}
+
+/// Ends what the root passes on only because of the labs, unless there are others'
+/// cgroups by now, which may need it. Called under the lock, when there is no lab left.
+pub fn put_controllers_back() {
+    let marker = Path::new(journal::ROOT).join(MARKER);
+    let Ok(before) = fs::read_to_string(&marker) else {
+        return;
+    };
+    let _ = fs::remove_file(&marker);
+    for hierarchy in Hierarchy::all().unwrap_or_default() {
+        let file = hierarchy.mounted.join(PASSED_ON);
+        let now = fs::read_to_string(&file).unwrap_or_default();
+        if hierarchy.v2 && below(&hierarchy.mounted).is_empty() {
+            // Fails as it should where somebody below needs it after all.
+            let _ = fs::write(&file, no_more(&before, &now));
+        }
+    }
+}
+
+/// What to write so that of the controllers `now` only those `before` stay.
+fn no_more(before: &str, now: &str) -> String {
+    let added = now
+        .split_whitespace()
+        .filter(|one| !before.split_whitespace().any(|known| known == *one));
+    added
+        .map(|one| format!("-{one}"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The cgroups below the lab's that a process is in.
@@ -195,5 +247,12 @@ mod tests {
         let v2 = Hierarchy::parse(v2).unwrap();
         assert!(v2.v2 && v2.has("") && !v2.has("cpu"));
         assert!(Hierarchy::parse("27 1 254:0 / / rw - ext4 /dev/vda rw").is_none());
+    }
+
+    #[test]
+    fn only_controllers_that_came_with_the_labs_go_with_them() {
+        assert_eq!(no_more("cpu\n", "cpu io memory\n"), "-io -memory");
+        assert_eq!(no_more("cpu io\n", "cpu io\n"), "");
+        assert_eq!(no_more("", "hugetlb\n"), "-hugetlb");
     }
 }

@@ -15,7 +15,7 @@ use super::journal::{self, Entry};
 use super::place::Place;
 use super::process::{self, ProcessId};
 use super::scenario::{Container, Runtime};
-use super::{Lab, PART_DEADLINE, host, interrupt, mounts, programs, server, topology};
+use super::{Lab, PART_DEADLINE, cgroup, host, interrupt, mounts, programs, server, topology};
 
 /// Waits for and forgets the orphans of the container, as a first process has to.
 const INIT: &str = "sleep infinity & while :; do wait; done";
@@ -54,33 +54,23 @@ pub fn start(lab: &Lab) -> Result<Vec<Started<'_>>> {
     let mut started = Vec::new();
     for container in &lab.scenario.containers {
         interrupt::check()?;
-        if let Some(runtime) = chosen(container)? {
+        if let Some(runtime) = chosen(container) {
             started.push(start_one(lab, container, runtime)?);
         }
     }
     Ok(started)
 }
 
-/// The runtime's program; `None`: only a network namespace.
-fn chosen(container: &Container) -> Result<Option<&'static str>> {
-    let wanted: &[&'static str] = match container.runtime {
-        Runtime::Any => &["runc", "crun"],
-        Runtime::Runc => &["runc"],
-        Runtime::Crun => &["crun"],
-        Runtime::Namespace => &[],
-    };
-    let found = wanted
-        .iter()
-        .find(|program| programs::on_path(program).is_some())
-        .copied();
-    match (found, container.runtime) {
-        (None, Runtime::Runc | Runtime::Crun) => bail!(
-            "the container `{}` needs {program}, not found on PATH; install it: apt-get install \
-             --no-install-recommends {program}",
-            container.name,
-            program = wanted.concat()
-        ),
-        (found, _) => Ok(found),
+/// The runtime's program; `None`: only a network namespace. That one which the
+/// scenario names is there has been looked for before anything was built.
+fn chosen(container: &Container) -> Option<&'static str> {
+    match container.runtime {
+        Runtime::Runc => Some("runc"),
+        Runtime::Crun => Some("crun"),
+        Runtime::Namespace => None,
+        Runtime::Any => ["runc", "crun"]
+            .into_iter()
+            .find(|program| programs::on_path(program).is_some()),
     }
 }
 
@@ -99,8 +89,8 @@ fn start_one<'a>(lab: &Lab, container: &'a Container, runtime: &str) -> Result<S
         id: id.clone(),
         runtime: runtime.to_owned(),
     })?;
-    mark_folder(runtime)?;
-    let bundle = lab.path(&keeper(name));
+    mark_shared(runtime)?;
+    let bundle = lab.journal.path(&keeper(name));
     for folder in ["layers", "rootfs"] {
         let folder = bundle.join(folder);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -132,44 +122,13 @@ fn config(
     let id = topology::namespace(lab.journal.name(), &container.name);
     let mark = format!("{}={}", process::MARK, lab.journal.identity()?);
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
-    let plain = |at: &str, kind: &str, options: &[&str]| {
-        json!({
-            "destination": at, "type": kind, "source": kind, "options": options,
-        })
-    };
-    let shown = |path: &Path, options: &[&str]| json!({ "destination": path, "type": "bind", "source": path, "options": options });
-    let mut mounts = vec![
-        plain("/proc", "proc", &[]),
-        plain("/dev", "tmpfs", &["nosuid", "mode=755"]),
-        plain(
-            "/dev/pts",
-            "devpts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-            ],
-        ),
-        plain("/dev/shm", "tmpfs", &["nosuid", "nodev", "mode=1777"]),
-        plain("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-        plain("/run", "tmpfs", &["nosuid", "mode=755"]),
-        shown(Path::new("/run/netdig"), &["rbind", "rw"]),
-    ];
-    let device = |path: &str| fs::metadata(path).ok().map(|metadata| metadata.dev());
-    for folder in APART.iter().filter(|folder| device(folder) != device("/")) {
-        if Path::new(folder).is_dir() {
-            mounts.push(shown(Path::new(folder), &["rbind", "ro"]));
-        }
-    }
-    // Servers of the lab's own are netdig; it may be on any filesystem.
-    mounts.push(shown(executable, &["bind", "ro"]));
     let namespace = |kind: &str| json!({ "type": kind });
     let mut namespaces: Vec<_> = ["pid", "mount", "uts", "ipc", "cgroup"]
         .map(namespace)
         .into();
     namespaces.push(json!({ "type": "network", "path": format!("/run/netns/{id}") }));
+    let mut mounts = system_mounts();
+    mounts.extend(shown_mounts(lab, executable));
     Ok(json!({
         "ociVersion": "1.0.2",
         "hostname": container.name,
@@ -180,39 +139,54 @@ fn config(
         },
         "mounts": mounts,
         "linux": {
-            "cgroupsPath": format!("/{}/{}", super::cgroup::of_lab(lab.journal.name()), container.name),
+            "cgroupsPath": format!("/{}/{}", cgroup::of_lab(lab.journal.name()), container.name),
             "namespaces": namespaces,
         },
     }))
 }
 
+/// What every container has of its own.
+fn system_mounts() -> Vec<serde_json::Value> {
+    let pts = "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620";
+    let mounts = [
+        ("/proc", "proc", ""),
+        ("/dev", "tmpfs", "nosuid,mode=755"),
+        ("/dev/pts", "devpts", pts),
+        ("/dev/shm", "tmpfs", "nosuid,nodev,mode=1777"),
+        ("/sys", "sysfs", "nosuid,noexec,nodev,ro"),
+        ("/run", "tmpfs", "nosuid,mode=755"),
+    ];
+    let mount = |(at, kind, options): (&str, &str, &str)| {
+        let options: Vec<_> = options.split(',').filter(|one| !one.is_empty()).collect();
+        json!({ "destination": at, "type": kind, "source": kind, "options": options })
+    };
+    mounts.map(mount).into()
+}
+
+/// What it sees of the machine besides its root: the lab's folder, of which it
+/// writes where its parts do, folders that are filesystems of their own, and netdig.
+fn shown_mounts(lab: &Lab, executable: &Path) -> Vec<serde_json::Value> {
+    let shown = |path: &Path, options: [&str; 2]| json!({ "destination": path, "type": "bind", "source": path, "options": options });
+    let mut mounts = vec![
+        shown(&lab.journal.path(""), ["bind", "ro"]),
+        shown(&lab.journal.path(journal::PARTS), ["bind", "rw"]),
+    ];
+    let device = |path: &str| fs::metadata(path).ok().map(|metadata| metadata.dev());
+    for folder in APART.iter().filter(|folder| device(folder) != device("/")) {
+        if Path::new(folder).is_dir() {
+            mounts.push(shown(Path::new(folder), ["rbind", "ro"]));
+        }
+    }
+    // Servers of the lab's own are netdig; it may be on any filesystem.
+    mounts.push(shown(executable, ["bind", "ro"]));
+    mounts
+}
+
 /// Waits until the containers run, and writes their files.
 pub fn finish(lab: &Lab, started: Vec<Started<'_>>) -> Result<()> {
     for mut one in started {
-        let child = &mut one.child;
-        let what = &one.what;
-        let status = interrupt::poll_until(PART_DEADLINE, || {
-            child
-                .try_wait()
-                .with_context(|| format!("cannot wait for {what}"))
-        })?;
+        let process = one.first_process(lab)?;
         let name = &one.container.name;
-        if !status.is_some_and(|status| status.success()) {
-            bail!(
-                "the container {name} does not start; {}",
-                server::tail(&lab.log(what))
-            );
-        }
-        let file = pid_file(&lab.path(&keeper(name)));
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let process = text.trim().parse().ok().and_then(ProcessId::of);
-        let process = process.with_context(|| {
-            format!(
-                "the container {name} has ended at once; {}",
-                server::tail(&lab.log(what))
-            )
-        })?;
         lab.journal.add(&Entry::Process {
             what: keeper(name),
             pid: process.pid,
@@ -226,6 +200,27 @@ pub fn finish(lab: &Lab, started: Vec<Started<'_>>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+impl Started<'_> {
+    /// Waits for the runtime's end; returns the container's first process.
+    fn first_process(&mut self, lab: &Lab) -> Result<ProcessId> {
+        let (child, what, name) = (&mut self.child, &self.what, &self.container.name);
+        let status = interrupt::poll_until(PART_DEADLINE, || {
+            child
+                .try_wait()
+                .with_context(|| format!("cannot wait for {what}"))
+        })?;
+        let said = || server::tail(&lab.log(what));
+        if !status.is_some_and(|status| status.success()) {
+            bail!("the container {name} does not start; {}", said());
+        }
+        let file = pid_file(&lab.journal.path(&keeper(name)));
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let process = text.trim().parse().ok().and_then(ProcessId::of);
+        process.with_context(|| format!("the container {name} has ended at once; {}", said()))
+    }
 }
 
 fn pid_file(bundle: &Path) -> PathBuf {
@@ -267,9 +262,11 @@ fn marker(runtime: &str) -> PathBuf {
     Path::new(journal::ROOT).join(format!(".{runtime}"))
 }
 
-/// Notes that a runtime's state folder is there only for the labs.
-fn mark_folder(runtime: &str) -> Result<()> {
+/// Notes what a runtime makes that is there only for the labs: its state folder,
+/// and what it turns on in the cgroups' root.
+fn mark_shared(runtime: &str) -> Result<()> {
     let _lock = journal::lock()?;
+    cgroup::note_controllers()?;
     if state_folder(runtime).exists() {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! Whether netdig's JSON lines show what a scenario expects.
 
+mod nearest;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -86,7 +88,10 @@ pub fn judge(expectation: &Expectation, objects: &[Value]) -> Verdict {
         count,
         wanted,
         result,
-        seen: Vec::new(),
+        seen: match result {
+            Outcome::Fails => vec![nearest::nearest(expectation, objects, count > most)],
+            _ => Vec::new(),
+        },
     }
 }
 
@@ -95,17 +100,21 @@ fn fits(expectation: &Expectation, object: &Value) -> bool {
         && expectation
             .fields
             .iter()
-            .all(|(path, wanted)| any_at(object, path, &|found| same(found, wanted)))
+            .all(|(path, wanted)| any_at(object, path, &mut |found| same(found, wanted)))
         && expectation
             .present
             .iter()
-            .all(|path| any_at(object, path, &|found| !found.is_null()))
+            .all(|path| any_at(object, path, &mut holds_something))
+}
+
+fn holds_something(value: &Value) -> bool {
+    !value.is_null()
 }
 
 /// Whether `test` holds for a value at the dotted `path`; arrays on the way
 /// and at its end stand for each of their elements. A key that itself holds
 /// dots, as those of events do, is found too.
-fn any_at(value: &Value, path: &str, test: &dyn Fn(&Value) -> bool) -> bool {
+fn any_at(value: &Value, path: &str, test: &mut dyn FnMut(&Value) -> bool) -> bool {
     if let Value::Array(elements) = value {
         return elements.iter().any(|element| any_at(element, path, test));
     }

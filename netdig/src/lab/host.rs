@@ -11,15 +11,18 @@ use std::process::{Child, Command};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::journal::Entry;
+use super::journal::{self, Entry};
 use super::place::Place;
 use super::scenario::Host;
 use super::{Lab, cgroup, interrupt, mounts, process, server};
 
 /// Whose folders a host has for itself.
 const PRIVATE: &[&str] = &["/etc", "/run"];
-/// What labs share with one another and with netdig.
+/// What labs share with one another and with netdig: in a place there is only
+/// the folder of its own lab.
 const SHARED: &str = "/run/netdig";
+/// What daemons of the machine keep there and the lab's would take for theirs.
+const NOT_ITS_OWN: &[&str] = &["/run/flannel"];
 /// What is mounted below `/sys` and stays there.
 const BELOW_SYS: &[&str] = &[
     "/sys/fs/cgroup",
@@ -34,6 +37,9 @@ pub struct HoldOptions {
     /// The host's name
     #[arg(long)]
     hostname: String,
+    /// The lab's folder
+    #[arg(long)]
+    lab: PathBuf,
     /// Where its changes to /etc and /run are kept
     #[arg(long)]
     folder: PathBuf,
@@ -60,11 +66,12 @@ fn start_one(lab: &Lab, host: &Host) -> Result<Child> {
     let what = keeper(&host.name);
     let group = cgroup::of_host(lab.journal.name(), &host.name)?;
     cgroup::add(&group)?;
-    let folder = lab.path(&what);
+    let folder = lab.journal.path(&what);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let executable = std::env::current_exe().context("cannot find netdig's own executable")?;
     let mut command = Command::new(executable);
     command.args(["lab", "hold", "--hostname", &host.name]);
+    command.arg("--lab").arg(lab.journal.path(""));
     command.arg("--folder").arg(folder);
     command.arg("--ready-file").arg(ready(lab, host));
     server::log_to(&mut command, &lab.log(&what))?;
@@ -108,7 +115,7 @@ pub fn hold(options: &HoldOptions) -> Result<()> {
     mounts::unshare(libc::CLONE_NEWUTS)?;
     set_host_name(&options.hostname)?;
     let opened = |path: &str| File::open(path).ok().map(|file| (file, path.to_owned()));
-    let shared = opened(SHARED);
+    let shown = Shown::open(&options.lab)?;
     let below_sys: Vec<_> = BELOW_SYS.iter().filter_map(|path| opened(path)).collect();
     // The layers are on a filesystem of this mount namespace: it ends with it.
     mounts::tmpfs(&options.folder)?;
@@ -116,20 +123,61 @@ pub fn hold(options: &HoldOptions) -> Result<()> {
         let layers = options.folder.join(folder.trim_start_matches('/'));
         mounts::overlay(Path::new(folder), &layers, Path::new(folder))?;
     }
-    // Or /sys/class/net would show the machine's devices.
-    mounts::sysfs(Path::new("/sys"))?;
-    for (file, path) in shared.iter().chain(&below_sys) {
-        let source = format!("/proc/self/fd/{}", file.as_raw_fd());
-        if Path::new(path).is_dir() {
-            mounts::bind(Path::new(&source), Path::new(path))?;
+    for folder in NOT_ITS_OWN {
+        if Path::new(folder).exists() {
+            fs::remove_dir_all(folder).with_context(|| format!("cannot hide {folder}"))?;
         }
     }
+    // Or /sys/class/net would show the machine's devices.
+    mounts::sysfs(Path::new("/sys"))?;
+    for (file, path) in &below_sys {
+        if Path::new(path).is_dir() {
+            mounts::bind(&descriptor(file), Path::new(path))?;
+        }
+    }
+    shown.mount()?;
     fs::write(&options.ready_file, "")
         .with_context(|| format!("cannot write {}", options.ready_file.display()))?;
     loop {
         // SAFETY: it takes nothing; a signal that is not handled ends the process.
         unsafe { libc::pause() };
     }
+}
+
+/// What a place sees of the labs: its own, of which it writes where its parts do.
+struct Shown {
+    /// Folders and where they are to be seen.
+    lab: (File, PathBuf),
+    parts: (File, PathBuf),
+}
+
+impl Shown {
+    /// Opens the folders, before others lie over them.
+    fn open(lab: &Path) -> Result<Shown> {
+        let open = |path: PathBuf| {
+            let file = File::open(&path);
+            let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+            anyhow::Ok((file, path))
+        };
+        Ok(Shown {
+            lab: open(lab.to_owned())?,
+            parts: open(lab.join(journal::PARTS))?,
+        })
+    }
+
+    fn mount(&self) -> Result<()> {
+        let ((lab, at), (parts, parts_at)) = (&self.lab, &self.parts);
+        mounts::tmpfs(Path::new(SHARED))?;
+        fs::create_dir_all(at).with_context(|| format!("cannot make {}", at.display()))?;
+        mounts::bind_alone(&descriptor(lab), at)?;
+        mounts::read_only(at)?;
+        mounts::bind_alone(&descriptor(parts), parts_at)?;
+        mounts::read_only(Path::new(SHARED))
+    }
+}
+
+fn descriptor(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 fn set_host_name(name: &str) -> Result<()> {

@@ -67,14 +67,7 @@ pub fn batch_holding(lock: Stdio, namespace: Option<&str>, lines: &[String]) -> 
         .map(|mut stdin| stdin.write_all((lines.join("\n") + "\n").as_bytes()));
     let output = child.wait_with_output().context("cannot wait for `ip`")?;
     if !output.status.success() {
-        let said = said(&output);
-        // "Command failed -:3" names the line.
-        let line = said
-            .rsplit_once("-:")
-            .and_then(|(_, n)| n.trim().parse::<usize>().ok());
-        let line = line
-            .and_then(|n| lines.get(n.checked_sub(1)?))
-            .map_or_else(|| lines.join("; "), String::clone);
+        let (said, line) = failed_line(&said(&output), lines);
         let at = namespace
             .map(|name| format!(" in namespace {name}"))
             .unwrap_or_default();
@@ -91,4 +84,55 @@ fn said(output: &Output) -> String {
         .split_whitespace()
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// What `ip -batch` said without its own count of lines, and the line that it means.
+/// One that it cannot parse it does not count: then all are named.
+fn failed_line(said: &str, lines: &[String]) -> (String, String) {
+    let counted = said
+        .rsplit_once("Command failed -:")
+        .and_then(|(words, n)| Some((words, n.trim().parse::<usize>().ok()?)));
+    let line = |n: usize| lines.get(n.checked_sub(1)?).cloned();
+    match counted {
+        Some((words, n)) => (
+            words.trim_end().to_owned(),
+            line(n).unwrap_or_else(|| lines.join("; ")),
+        ),
+        None => (said.to_owned(), lines.join("; ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_line_is_told_as_the_command_that_it_is() {
+        let lines = ["link set lo up".to_owned(), "route add x".to_owned()];
+        for (said, words, line) in [
+            (
+                "Error: Nexthop has invalid gateway. Command failed -:2",
+                "Error: Nexthop has invalid gateway.",
+                "route add x",
+            ),
+            (
+                "Command line is not complete.",
+                "Command line is not complete.",
+                "link set lo up; route add x",
+            ),
+            (
+                "No. Command failed -:3",
+                "No.",
+                "link set lo up; route add x",
+            ),
+            (
+                "No. Command failed -:0",
+                "No.",
+                "link set lo up; route add x",
+            ),
+        ] {
+            let found = failed_line(said, &lines);
+            assert_eq!(found, (words.to_owned(), line.to_owned()));
+        }
+    }
 }

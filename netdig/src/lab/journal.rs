@@ -12,19 +12,22 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessId;
-use super::{container, interrupt, netns};
+use super::{cgroup, container, interrupt, netns};
 
 /// One folder a lab. On Linux `/run` does not survive a reboot, and no more
 /// does anything that a lab makes.
 pub const ROOT: &str = "/run/netdig/lab";
 const FILE: &str = "journal";
+/// The folder in a lab's that its places may write: their parts keep there what
+/// they make. Journal, scenario and logs are beside it.
+pub const PARTS: &str = "parts";
 /// How long another may take to take a lab down, and hold what all share.
 const HELD: Duration = Duration::from_secs(60);
 const LOCKED: Duration = Duration::from_secs(30);
 /// Folders that are not a lab yet.
 const NEW: &str = ".new-";
 /// Files beside them that say which shared folders are there only for the labs.
-const MARKERS: &[&str] = &[netns::MARKER, ".runc", ".crun"];
+const MARKERS: &[&str] = &[netns::MARKER, cgroup::MARKER, ".runc", ".crun"];
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -297,6 +300,7 @@ pub fn sweep() -> Result<()> {
     {
         netns::remove_empty_folder();
         container::remove_empty_folders();
+        cgroup::put_controllers_back();
     }
     for root in [ROOT, "/run/netdig"] {
         // Fails as it should while another lab uses it.

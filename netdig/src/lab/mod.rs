@@ -22,6 +22,7 @@ mod ip;
 mod journal;
 mod mounts;
 mod netns;
+mod packages;
 mod place;
 mod process;
 pub mod programs;
@@ -47,10 +48,10 @@ pub use host::{HoldOptions, hold};
 pub use interrupt::watch as watch_signals;
 pub use journal::Purpose;
 use journal::{Entry, Journal};
+pub use packages::Missing;
 use place::Place;
-pub use run::{Ending, Report, Task, do_steps, lab_name, many, one, require};
+pub use run::{Ending, Report, Task, Unfinished, lab_name, many, one, told_logs, up};
 use scenario::{Scenario, Server};
-pub use server::Missing;
 use standing::Patience;
 pub use standing::{PlaceStatus, Status, all, by_place, find, sweep, tear_down};
 
@@ -79,9 +80,9 @@ impl Drop for Lab {
 }
 
 impl Lab {
-    /// Builds the scenario as the lab `name` and waits until every part works.
-    /// What an interrupted run left under that name is removed first.
-    pub fn build(name: &str, scenario: Scenario, purpose: Purpose) -> Result<Lab> {
+    /// Makes the folder of the lab `name`, in which nothing is built yet. What an
+    /// interrupted run left under that name is removed first.
+    fn claim(name: &str, scenario: Scenario, purpose: Purpose) -> Result<Lab> {
         let servers = scenario.servers.iter().map(|server| match server {
             Server::Http { .. } => "nginx",
             Server::Dns { .. } => "dnsmasq",
@@ -90,39 +91,44 @@ impl Lab {
         });
         let etcd = scenario.etcd.iter().map(|_| "etcd");
         let announcers = announcer::programs(&scenario.announcers);
-        server::require(
+        packages::require(
             std::iter::once("ip")
                 .chain(servers)
                 .chain(etcd)
                 .chain(announcers),
         )?;
+        place::check_root()?;
         let journal = claim(name, &scenario.name, purpose)?;
-        let text = journal.path(standing::SCENARIO);
-        std::fs::write(&text, &scenario.text)
-            .with_context(|| format!("cannot write {}", text.display()))?;
         let lab = Lab {
             scenario,
             journal,
             keep: false,
         };
-        topology::build(name, &lab.scenario, |namespace| {
-            lab.journal.add(&Entry::Namespace {
+        let text = lab.journal.path(standing::SCENARIO);
+        std::fs::write(&text, &lab.scenario.text)
+            .with_context(|| format!("cannot write {}", text.display()))?;
+        let parts = lab.journal.path(journal::PARTS);
+        std::fs::create_dir_all(&parts)
+            .with_context(|| format!("cannot make {}", parts.display()))?;
+        Ok(lab)
+    }
+
+    /// Builds the scenario and waits until every part works.
+    fn build(&self) -> Result<()> {
+        topology::build(self.journal.name(), &self.scenario, |namespace| {
+            self.journal.add(&Entry::Namespace {
                 name: namespace.to_owned(),
             })
         })?;
-        let (hosts, containers) = (host::start(&lab)?, container::start(&lab)?);
-        host::finish(&lab, hosts)?;
-        container::finish(&lab, containers)?;
-        lab.start_etcd()?;
-        lab.start_tunnels()?;
-        lab.start_servers()?;
-        lab.start_renderers()?;
-        lab.announce()?;
-        lab.give_late_addresses()?;
-        if purpose == Purpose::Run {
-            lab.journal.add(&Entry::Ready)?;
-        }
-        Ok(lab)
+        let (hosts, containers) = (host::start(self)?, container::start(self)?);
+        host::finish(self, hosts)?;
+        container::finish(self, containers)?;
+        self.start_etcd()?;
+        self.start_tunnels()?;
+        self.start_servers()?;
+        self.start_renderers()?;
+        self.announce()?;
+        self.give_late_addresses()
     }
 
     /// Lets the lab stand after this process: all that was to be done is done.
@@ -156,8 +162,9 @@ impl Lab {
         Ok(self.place(place)?.root())
     }
 
+    /// A path for what a part makes; its place may write there.
     fn path(&self, file: &str) -> PathBuf {
-        self.journal.path(file)
+        self.journal.path(journal::PARTS).join(file)
     }
 
     /// Gives the containers that are `late` their addresses and routes.
@@ -191,7 +198,7 @@ impl Lab {
     }
 
     fn log(&self, what: &str) -> PathBuf {
-        self.path(&format!("{what}.log"))
+        self.journal.path(&format!("{what}.log"))
     }
 
     fn wait_for(

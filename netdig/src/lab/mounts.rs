@@ -55,6 +55,19 @@ pub fn bind(source: &Path, target: &Path) -> Result<()> {
         .with_context(|| format!("cannot mount {} on {}", source.display(), target.display()))
 }
 
+/// The same without what is mounted below.
+pub fn bind_alone(source: &Path, target: &Path) -> Result<()> {
+    mount(source, target, "", libc::MS_BIND, "")
+        .with_context(|| format!("cannot mount {} on {}", source.display(), target.display()))
+}
+
+/// Lets nobody who sees this mount write through it.
+pub fn read_only(target: &Path) -> Result<()> {
+    let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY;
+    mount(Path::new("none"), target, "", flags, "")
+        .with_context(|| format!("cannot make the mount {} read-only", target.display()))
+}
+
 /// The devices of the network namespace that the caller is in.
 pub fn sysfs(target: &Path) -> Result<()> {
     mount(Path::new("sysfs"), target, "sysfs", 0, "")

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -142,16 +143,7 @@ impl Place {
         let entered = libc::CLONE_NEWNET | libc::CLONE_NEWUTS | libc::CLONE_NEWNS;
         let mut namespaces = self.namespaces()?;
         namespaces.retain(|(_, flag)| flag & entered != 0);
-        let result = std::thread::scope(|scope| {
-            let visitor = scope.spawn(|| {
-                // SAFETY: the flag makes root and working folder this thread's own.
-                done(unsafe { libc::unshare(libc::CLONE_FS) })?;
-                namespaces.iter().try_for_each(enter)?;
-                io::Result::Ok(work())
-            });
-            visitor.join()
-        });
-        result
+        visit(&namespaces, work)
             .map_err(|_| anyhow!("work inside {self} panicked"))?
             .with_context(|| format!("cannot enter {self}; the lab needs root"))
     }
@@ -172,6 +164,40 @@ impl Place {
     }
 }
 
+/// Runs `work` on a thread of its own inside the namespaces.
+fn visit<T: Send>(
+    namespaces: &[(File, i32)],
+    work: impl FnOnce() -> T + Send,
+) -> std::thread::Result<io::Result<T>> {
+    std::thread::scope(|scope| {
+        let visitor = scope.spawn(|| {
+            // SAFETY: the flag makes root and working folder this thread's own.
+            done(unsafe { libc::unshare(libc::CLONE_FS) })?;
+            namespaces.iter().try_for_each(enter)?;
+            Ok(work())
+        });
+        visitor.join()
+    })
+}
+
+/// Refuses where netdig is in a chroot. Whoever enters a mount namespace leaves the
+/// chroot (setns(2)): what a lab writes in its places would be written outside.
+pub fn check_root() -> Result<()> {
+    let root = || std::fs::metadata("/").map(|root| (root.dev(), root.ino()));
+    let own = File::open("/proc/self/ns/mnt").context("cannot open /proc/self/ns/mnt")?;
+    let outside = visit(&[(own, libc::CLONE_NEWNS)], root);
+    // Without the right to look there is none to build a lab either.
+    if let (Ok(Ok(Ok(outside))), Ok(here)) = (outside, root())
+        && outside != here
+    {
+        bail!(
+            "netdig runs in a chroot, out of which a lab's hosts would look and write; make its folder the root \
+             of a mount namespace: unshare --mount, then pivot_root(8) in place of chroot"
+        );
+    }
+    Ok(())
+}
+
 /// A place, ready to be entered without allocating.
 pub struct Inside {
     namespaces: Vec<(File, i32)>,
@@ -182,7 +208,7 @@ pub struct Inside {
 impl Inside {
     /// Moves the calling process there. A PID namespace takes only children:
     /// there it is a child that comes back from this, and the caller stands in
-    /// for it, with its signals and its end.
+    /// for it, with its signals, its stops and its end.
     pub fn enter(&self) -> io::Result<()> {
         // Each is a write on its own; `0` is the writer.
         self.cgroups
@@ -251,11 +277,15 @@ unsafe fn stand_in(child: i32, all: &libc::sigset_t) -> ! {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         loop {
             let mut status = 0;
-            if libc::waitpid(child, &mut status, libc::WNOHANG) == child {
+            if libc::waitpid(child, &mut status, libc::WNOHANG | libc::WUNTRACED) == child {
                 if libc::WIFSIGNALED(status) {
                     end_by(libc::WTERMSIG(status));
                 }
-                libc::_exit(libc::WEXITSTATUS(status));
+                if libc::WIFEXITED(status) {
+                    libc::_exit(libc::WEXITSTATUS(status));
+                }
+                // By Ctrl-Z: the shell looks at this process, and continues both.
+                libc::kill(libc::getpid(), libc::SIGSTOP);
             }
             let mut info: libc::siginfo_t = std::mem::zeroed();
             let signal = libc::sigwaitinfo(all, &mut info);

@@ -1,7 +1,8 @@
 //! Programs that a lab runs in place of its own daemons, where they are to be had.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
@@ -9,15 +10,34 @@ use anyhow::{Result, bail};
 /// Those that were named on the command line.
 static NAMED: OnceLock<Vec<(&str, PathBuf)>> = OnceLock::new();
 
-/// Keeps what the command line named, before anything is started.
-pub fn name(flanneld: Option<PathBuf>, confd: Option<PathBuf>) {
-    let named = [("flanneld", flanneld), ("confd", confd)];
-    let named = named.into_iter();
-    NAMED.get_or_init(|| {
-        named
-            .filter_map(|(name, path)| Some((name, path?)))
-            .collect()
-    });
+/// Keeps what the command line named, before anything is started. What is no
+/// program is an error, whether or not a part will need it.
+pub fn name(flanneld: Option<PathBuf>, confd: Option<PathBuf>) -> Result<()> {
+    let named = [("flanneld", flanneld), ("confd", confd)].into_iter();
+    let named: Vec<_> = named
+        .filter_map(|(name, path)| Some((name, path?)))
+        .collect();
+    for (program, path) in &named {
+        check(program, path)?;
+    }
+    NAMED.get_or_init(|| named);
+    Ok(())
+}
+
+/// Whether what was named as `program` can be started.
+fn check(program: &str, path: &Path) -> Result<()> {
+    let named = format!("{} was named as the {program} to run", path.display());
+    let found = match path.metadata() {
+        Ok(found) => found,
+        Err(error) => bail!("{named}, but cannot be found: {error}"),
+    };
+    if !found.is_file() {
+        bail!("{named}, but is no file");
+    }
+    if found.permissions().mode() & 0o111 == 0 {
+        bail!("{named}, but may not be executed; make it executable with chmod +x");
+    }
+    Ok(())
 }
 
 /// The same as arguments, for another netdig.
@@ -40,12 +60,7 @@ pub fn find(program: &str) -> Result<Option<PathBuf>> {
         None => from_environment().map(PathBuf::from),
     };
     if let Some(path) = path {
-        if !path.is_file() {
-            bail!(
-                "{} was named as the {program} to run, but there is no such file",
-                path.display()
-            );
-        }
+        check(program, &path)?;
         return Ok(Some(path));
     }
     Ok(on_path(program))

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::netns;
 use super::place::Place;
 use super::scenario::Server;
-use super::{netns, programs};
+use crate::output::line::text::push_escaped;
 
 /// A server's command, and what to try to learn that it serves.
 pub struct Prepared {
@@ -179,58 +180,6 @@ fn dnsmasq(listen: SocketAddrV4, records: impl Iterator<Item = String>, folder: 
     }
 }
 
-/// Programs of a lab and the Debian packages that they come from.
-const PACKAGES: &[(&str, &str)] = &[
-    ("ip", "iproute2"),
-    ("ping", "iputils-ping"),
-    ("curl", "curl"),
-    ("dig", "bind9-dnsutils"),
-    ("nginx", "nginx-light"),
-    ("dnsmasq", "dnsmasq-base"),
-    ("etcd", "etcd-server"),
-    ("haproxy", "haproxy"),
-    ("etcdctl", "etcd-client"),
-    ("nsenter", "util-linux"),
-];
-
-/// An error that names every package of which one of `programs` is missing.
-pub fn require<'a>(programs: impl IntoIterator<Item = &'a str>) -> Result<()> {
-    let mut missing: Vec<(&str, &str)> = Vec::new();
-    for program in programs {
-        if programs::on_path(program).is_none()
-            && !missing.iter().any(|(known, _)| *known == program)
-        {
-            let package = PACKAGES
-                .iter()
-                .find(|(name, _)| *name == program)
-                .map_or(program, |(_, package)| package);
-            missing.push((program, package));
-        }
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let (programs, packages): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
-    let missing = format!(
-        "this lab needs {}, not found on PATH; install: apt-get install --no-install-recommends {}  (or run scripts/setup lab)",
-        programs.join(", "),
-        packages.join(" ")
-    );
-    Err(Missing(missing).into())
-}
-
-/// Programs are missing: the lab can be built where they are installed.
-#[derive(Debug)]
-pub struct Missing(pub(super) String);
-
-impl std::fmt::Display for Missing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Missing {}
-
 /// The end of a log file, for an error.
 pub fn tail(path: &Path) -> String {
     let text = fs::read(path).unwrap_or_default();
@@ -245,8 +194,15 @@ pub fn tail(path: &Path) -> String {
     if last.is_empty() {
         "it said nothing".to_owned()
     } else {
-        format!("it said: {last}")
+        format!("it said: {}", escaped(&last))
     }
+}
+
+/// A program's words without control characters.
+pub fn escaped(text: &str) -> String {
+    let mut out = Vec::new();
+    push_escaped(&mut out, text.as_bytes());
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Sends a program's output to a log file, and gives it no input.

@@ -160,7 +160,7 @@ impl Standing {
         let path = self.journal.path(SCENARIO);
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
-        scenario::read(name, &text)
+        scenario::read(name, &path.display().to_string(), &text)
     }
 
     /// Turns the calling process into `command`, inside the host or container

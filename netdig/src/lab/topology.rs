@@ -51,15 +51,17 @@ pub fn build(
         ip::batch(
             Some(&namespace(lab, &host.name)),
             &inside_host(lab, scenario, host),
-        )?;
+        )
+        .with_context(|| format!("cannot make the links of [[host]] \"{}\"", host.name))?;
+        own_lines(lab, host)?;
     }
     super::interrupt::check()?;
     for container in &scenario.containers {
-        let mut lines = vec!["link set lo up".to_owned(), "link set eth0 up".to_owned()];
-        if !container.late {
-            lines.extend(addresses(scenario, container)?);
-        }
+        let lines = ["link set lo up".to_owned(), "link set eth0 up".to_owned()];
         ip::batch(Some(&namespace(lab, &container.name)), &lines)?;
+        if !container.late {
+            give_addresses(lab, scenario, container)?;
+        }
     }
     for (place, missing) in later {
         set_sysctls(&namespace(lab, place), &missing, false)?;
@@ -107,7 +109,7 @@ fn switch(lab: &str, scenario: &Scenario) -> Vec<String> {
     lines
 }
 
-/// All that `ip` does in a host, the scenario's own lines last.
+/// All that `ip` does in a host before the scenario's own lines.
 fn inside_host(lab: &str, scenario: &Scenario, host: &Host) -> Vec<String> {
     let mut lines = vec!["link set lo up".to_owned()];
     let mut up = |device: &str, addresses: &[Net]| {
@@ -146,37 +148,48 @@ fn inside_host(lab: &str, scenario: &Scenario, host: &Host) -> Vec<String> {
             format!("link set dev {port} master {bridge} up"),
         ]);
     }
-    lines.extend(host.routes.iter().map(|route| format!("route add {route}")));
-    lines.extend(host.ip.iter().cloned());
     lines
 }
 
-/// Address and routes of a container.
-fn addresses(scenario: &Scenario, container: &Container) -> Result<Vec<String>> {
+/// The scenario's own lines for a host, each by itself: of one that it cannot parse,
+/// `ip` does not say which of several it is.
+fn own_lines(lab: &str, host: &Host) -> Result<()> {
+    let namespace = namespace(lab, &host.name);
+    let routes = host.routes.iter().map(|route| format!("route add {route}"));
+    let own = host.ip.iter().cloned();
+    let own = own.enumerate().map(|line| ("ip", line));
+    let lines = routes.enumerate().map(|line| ("routes", line)).chain(own);
+    for (key, (n, line)) in lines {
+        ip::batch(Some(&namespace), &[line])
+            .with_context(|| format!("[[host]] \"{}\", `{key}[{n}]`", host.name))?;
+    }
+    Ok(())
+}
+
+/// Gives a container its address and routes.
+fn give_addresses(lab: &str, scenario: &Scenario, container: &Container) -> Result<()> {
+    let name = &container.name;
+    let namespace = namespace(lab, name);
     let Net(address) = container.address;
     let mut lines = vec![format!("address add {address} dev eth0")];
-    match &container.routes {
-        Some(routes) => lines.extend(routes.iter().map(|route| format!("route add {route}"))),
-        None => {
-            let bridge = scenario.host(&container.host).and_then(bridge_address);
-            let bridge = bridge
-                .with_context(|| format!("the container `{}` has no bridge", container.name))?;
-            lines.push(format!("route add default via {}", bridge.address));
-        }
+    if container.routes.is_none() {
+        let bridge = scenario.host(&container.host).and_then(bridge_address);
+        let bridge = bridge.with_context(|| format!("the container `{name}` has no bridge"))?;
+        lines.push(format!("route add default via {}", bridge.address));
     }
-    Ok(lines)
+    ip::batch(Some(&namespace), &lines)
+        .with_context(|| format!("cannot give [[container]] \"{name}\" its address"))?;
+    for (n, route) in container.routes.iter().flatten().enumerate() {
+        ip::batch(Some(&namespace), &[format!("route add {route}")])
+            .with_context(|| format!("[[container]] \"{name}\", `routes[{n}]`"))?;
+    }
+    Ok(())
 }
 
 /// Gives the containers that are `late` what the others have had from the start.
 pub fn give_late_addresses(lab: &str, scenario: &Scenario) -> Result<()> {
-    let late = scenario.containers.iter().filter(|one| one.late);
-    for container in late {
-        ip::batch(
-            Some(&namespace(lab, &container.name)),
-            &addresses(scenario, container)?,
-        )?;
-    }
-    Ok(())
+    let mut late = scenario.containers.iter().filter(|one| one.late);
+    late.try_for_each(|container| give_addresses(lab, scenario, container))
 }
 
 /// What dockerd would give the bridge of `host`.

@@ -177,10 +177,20 @@ fn vxlan_sets_route_neighbour_and_forwarding_entry_and_takes_them_away() {
     assert_eq!(
         own.etcdctl(&["get", "--print-value-only", key]),
         format!(
-            "{{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"vxlan\",\"BackendData\":{{\"VNI\":7,\"VtepMAC\":\"{mac}\"}}}}\n"
+            "{{\"PublicIP\":\"10.1.1.187\",\"PublicIPv6\":null,\"BackendType\":\"vxlan\",\"BackendData\":{{\"VNI\":7,\"VtepMAC\":\"{mac}\"}}}}\n"
         )
     );
     assert!(own.subnet_file("two").contains("FLANNEL_MTU=1450\n"));
+    // What has no expiry has expired: two writes its lease again.
+    own.etcdctl(&[
+        "put",
+        key,
+        r#"{"PublicIP":"10.1.1.9","BackendType":"vxlan"}"#,
+    ]);
+    wait_until("two has its lease again, and one its ways", || {
+        let lease = own.etcdctl(&["get", "--print-value-only", key]);
+        lease.contains("10.1.1.187") && own.ways("flannel.7").contains("dst 10.1.1.187")
+    });
     let ways = own.ways("flannel.7");
     for way in [
         "10.5.13.0/24 via 10.5.13.0 dev flannel.7 onlink".to_owned(),
@@ -218,7 +228,7 @@ fn host_gw_routes_by_the_public_address_until_the_lease_expires() {
     let key = "/coreos.com/network/subnets/10.5.13.0-24";
     assert_eq!(
         own.etcdctl(&["get", "--print-value-only", key]),
-        "{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"host-gw\"}\n"
+        "{\"PublicIP\":\"10.1.1.187\",\"PublicIPv6\":null,\"BackendType\":\"host-gw\"}\n"
     );
     assert!(own.subnet_file("one").contains("FLANNEL_MTU=1500\n"));
     assert_eq!(
@@ -242,6 +252,38 @@ fn host_gw_routes_by_the_public_address_until_the_lease_expires() {
     kill(own.daemon("two").0);
     wait_until("the route is gone", || own.ways("eth0").is_empty());
     assert_eq!(version(), None);
+}
+
+/// A key that somebody wrote for a host without a time to live is a reservation.
+#[test]
+fn a_reservation_stays_one_and_outlives_its_daemon() {
+    if !privileged() {
+        return;
+    }
+    let key = "/coreos.com/network/subnets/10.5.13.0-24";
+    let reserved = format!(
+        "[[key]]\nkey = \"{key}\"\nvalue = '{{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"host-gw\"}}'\n"
+    );
+    let text = scenario("backend = \"host-gw\"\nttl_s = 2") + &reserved;
+    let own = Own::up("reserved3", &text);
+    own.ping();
+    let entry = |key: &str| {
+        let shown = own.etcdctl(&["get", "-w", "json", key]);
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        shown["kvs"][0].clone()
+    };
+    let expires = |entry: &Value| entry["lease"].as_i64().unwrap_or_default() != 0;
+    assert!(!expires(&entry(key)), "{}", entry(key));
+    // Beside it one that expires, and is renewed until its time is over twice.
+    let other = "/coreos.com/network/subnets/10.5.52.0-24";
+    assert!(expires(&entry(other)), "{}", entry(other));
+    kill(own.daemon("two").0);
+    let first = entry(other)["version"].as_u64().expect("a version");
+    wait_until("the other lease is renewed three times", || {
+        entry(other)["version"].as_u64() >= Some(first + 3)
+    });
+    assert!(entry(key)["value"].is_string(), "{}", entry(key));
+    own.ping();
 }
 
 #[test]
@@ -365,6 +407,7 @@ fn the_real_flanneld_runs_where_it_is_named() {
             "{line}"
         );
         assert!(public.is_none_or(|public| started.iter().any(|line| line.contains(public))));
+        assert!(line.ends_with("--iptables-forward-rules=false"), "{line}");
     }
     let files: Vec<_> = ["one", "two"].map(|host| own.subnet_file(host)).into();
     assert!(

@@ -13,13 +13,12 @@ use super::{each, object, print};
 use crate::cli::lab::{LabFormat, RunArgs};
 use crate::commands::sentence;
 use crate::lab::scenario::{self, Scenario};
-use crate::lab::{self, Ending, Missing, Outcome, Report, Task};
+use crate::lab::{self, Ending, Missing, Outcome, Report, Task, Unfinished};
 
 /// Runs what was asked for. `true` if all of it ran, and is as expected.
 pub fn run(args: &RunArgs) -> Result<bool> {
     let programs = &args.programs;
     super::name(programs)?;
-    lab::watch_signals()?;
     let mut chosen = choose(args)?;
     if chosen.len() == 1
         && let Some((_, scenario)) = chosen.pop()
@@ -64,23 +63,31 @@ fn one(args: &RunArgs, scenario: Scenario) -> Result<bool> {
     let ran = lab::one(&lab, scenario, text);
     let report = match &ran {
         Ok(report) => report.clone(),
-        Err(error) => {
+        Err(Unfinished { error, logs }) => {
             let ending = match error.is::<Missing>() {
                 true => Ending::Skipped,
                 false => Ending::Failed,
             };
-            Report::unfinished(&name, &title, &lab, ending, sentence(error))
+            let logs = logs.clone();
+            let unfinished = Report::unfinished(&name, &title, &lab, ending, sentence(error));
+            Report { logs, ..unfinished }
         }
     };
-    if !text {
+    if text {
+        if let Some(logs) = lab::told_logs(&report.logs) {
+            crate::lab::tell!("\n{logs}\n");
+        }
+    } else {
         let mut out = io::stdout().lock();
         let summary = summary(std::slice::from_ref(&report), began, None);
         print(&mut out, as_object(&report)?)?;
         print(&mut out, object("scenario-summary", summary))?;
     }
     match ran {
-        Err(error) if error.is::<Missing>() => Err(error.context(format!("skipped {name}"))),
-        Err(error) => Err(error),
+        Err(Unfinished { error, .. }) if error.is::<Missing>() => {
+            Err(error.context(format!("skipped {name}")))
+        }
+        Err(Unfinished { error, .. }) => Err(error),
         Ok(report) => Ok(report.result == Ending::Ok),
     }
 }
@@ -142,10 +149,12 @@ fn line(report: &Report, width: usize) -> String {
         None => report.counts(),
     };
     let head = format!("{word:<8}{:>6.1} s  {name:<width$}  {rest}", report.seconds);
-    report
-        .failures
-        .iter()
-        .fold(head, |text, failure| format!("{text}\n          {failure}"))
+    let logs = lab::told_logs(&report.logs);
+    let logs = logs.iter().flat_map(|text| text.lines());
+    let failures = report.failures.iter().map(String::as_str);
+    failures
+        .chain(logs)
+        .fold(head, |text, line| format!("{text}\n          {line}"))
 }
 
 fn summary(reports: &[Report], began: Instant, seed: Option<u64>) -> Value {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::lab::scenario::Api;
 use crate::lab::tunnel::Ipv4Net;
 
 /// The key `config`.
@@ -148,9 +149,12 @@ impl Lease {
         })
     }
 
-    /// The value, its fields in flannel's order.
-    pub fn json(&self) -> String {
+    /// The value, its fields in flannel's order: those that lease by v3 know IPv6.
+    pub fn json(&self, api: Api) -> String {
         let mut text = format!(r#"{{"PublicIP":"{}""#, self.public_ip);
+        if api == Api::V3 {
+            text += r#","PublicIPv6":null"#;
+        }
         if !self.backend_type.is_empty() {
             text += &format!(r#","BackendType":"{}""#, self.backend_type);
         }
@@ -244,9 +248,11 @@ mod tests {
     fn leases_read_as_they_are_written() {
         let text = r#"{"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"aa:bb:cc:dd:ee:ff"}}"#;
         let lease = Lease::parse(text).unwrap();
-        assert_eq!(lease.json(), text);
+        assert_eq!(lease.json(Api::V2), text);
         let udp = r#"{"PublicIP":"10.1.1.95"}"#;
-        assert_eq!(Lease::parse(udp).unwrap().json(), udp);
+        assert_eq!(Lease::parse(udp).unwrap().json(Api::V2), udp);
+        let newer = r#"{"PublicIP":"10.1.1.95","PublicIPv6":null}"#;
+        assert_eq!(Lease::parse(newer).unwrap().json(Api::V3), newer);
         for bad in [
             r#"{"PublicIP":""}"#,
             r#"{"PublicIP":"10.1.1.95\nlink del eth0"}"#,

@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail};
 use self::backend::{Backend, Iface, Others};
 use self::lease::{Config, Lease, Mac};
 use super::registry::{Change, Registry, Watched};
+use super::scenario::Api;
 use super::tunnel::{self, Ipv4Net, Tunnel, TunnelOptions};
 pub use options::FlannelOptions;
 
@@ -49,7 +50,7 @@ pub fn run(options: &FlannelOptions) -> Result<()> {
 struct Own {
     subnet: Ipv4Net,
     content: Lease,
-    /// `None`: a reservation, which does not expire, and is not made to.
+    /// `None`: a reservation of v2, which does not expire, and is not made to.
     ttl: Option<u32>,
 }
 
@@ -172,8 +173,11 @@ impl Daemon<'_> {
     }
 
     fn renew(&self, own: &Own) -> Result<()> {
-        self.registry
-            .put(&self.key(own.subnet), &own.content.json(), own.ttl)
+        self.registry.put(
+            &self.key(own.subnet),
+            &own.content.json(self.options.api),
+            own.ttl,
+        )
     }
 
     /// The subnet with its lease written: that of the lease with this public
@@ -218,9 +222,11 @@ impl Daemon<'_> {
                 let key = self.key(own);
                 let entry = entries.iter().find(|entry| entry.key == key);
                 let revision = entry.map_or(0, |entry| entry.revision);
-                let expires = entry.is_none_or(|entry| entry.expires);
+                // With v3 it knows no reservations, see `counts_as_expired`.
+                let expires =
+                    self.options.api == Api::V3 || entry.is_none_or(|entry| entry.expires);
                 let ttl = expires.then_some(self.options.ttl);
-                let value = content.json();
+                let value = content.json(self.options.api);
                 let renewed = self.registry.replace(&key, &value, ttl, revision)?;
                 return Ok(renewed.then_some((own, ttl)));
             }
@@ -240,7 +246,9 @@ impl Daemon<'_> {
         };
         let key = self.key(subnet);
         let ttl = Some(self.options.ttl);
-        let made = self.registry.create(&key, &content.json(), ttl)?;
+        let made = self
+            .registry
+            .create(&key, &content.json(self.options.api), ttl)?;
         if made {
             log(format_args!("leased {subnet}"));
         }
@@ -311,12 +319,25 @@ impl Daemon<'_> {
                             apply(others, subnet, &change);
                         } else if change.value.is_none() {
                             return Ok(Followed::Lost);
+                        } else if self.counts_as_expired(own)? {
+                            *renewal = Instant::now();
                         }
                     }
                     self.ready_if(others)?;
                 }
             }
         }
+    }
+
+    /// Whether somebody has written its lease without an expiry. With v3 flanneld
+    /// takes etcd's answer for that, a TTL of -1, for one that has just ended, and
+    /// writes its own lease at once.
+    fn counts_as_expired(&self, own: &Own) -> Result<bool> {
+        if self.options.api == Api::V2 {
+            return Ok(false);
+        }
+        let entry = self.registry.get(&self.key(own.subnet))?;
+        Ok(entry.is_some_and(|entry| !entry.expires))
     }
 
     fn next_renewal(&self) -> Instant {

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -19,8 +20,8 @@ const SUBNET_FILE: &str = "/run/flannel/subnet.env";
 enum Ready {
     /// It makes this file.
     File(PathBuf),
-    /// It writes its subnet.env, whose MTU it does not know before.
-    SubnetFile(PathBuf),
+    /// It leads to the others, as far as that can be seen from outside.
+    Leads(Leading),
     /// It runs, and waits for what may never come.
     Alive,
 }
@@ -31,14 +32,72 @@ impl Ready {
         match self {
             Ready::File(path) => path.exists(),
             Ready::Alive => true,
-            // Seen as the daemon sees it: its /run may be its own.
-            Ready::SubnetFile(path) => {
-                let root = PathBuf::from(format!("/proc/{pid}/root"));
-                let path = root.join(path.strip_prefix("/").unwrap_or(path));
-                fs::read_to_string(path).is_ok_and(|text| text.contains("FLANNEL_MTU="))
-            }
+            Ready::Leads(leading) => leading.works(pid),
         }
     }
+}
+
+/// How long flanneld's leading to the others is waited for once it has its
+/// lease: some it may never lead to, those with another backend.
+const LEADS_WITHIN: Duration = Duration::from_secs(3);
+/// flanneld hears of the last lease twice, from the list that it reads and from
+/// the watch that begins there, and then sets again what somebody has removed.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// What flanneld is to do before it counts as working. It says READY (to
+/// systemd) before it has looked for the others.
+struct Leading {
+    /// The subnets of the others.
+    others: Vec<Ipv4Net>,
+    log: PathBuf,
+}
+
+impl Leading {
+    fn works(&self, pid: u32) -> bool {
+        // Seen as the daemon sees it: its /run may be its own.
+        let subnet_file = PathBuf::from(format!("/proc/{pid}/root{SUBNET_FILE}"));
+        // Its MTU is not known before.
+        let leased =
+            fs::read_to_string(&subnet_file).is_ok_and(|text| text.contains("FLANNEL_MTU="));
+        leased
+            && untouched(&self.log, QUIET)
+            && (untouched(&subnet_file, LEADS_WITHIN) || self.leads_to_all(pid))
+    }
+
+    /// By a route, which vxlan and host-gw set last, or, since udp has one for
+    /// all, by its log.
+    fn leads_to_all(&self, pid: u32) -> bool {
+        let routes = fs::read_to_string(format!("/proc/{pid}/net/route")).unwrap_or_default();
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        self.others
+            .iter()
+            .all(|subnet| has_route(&routes, *subnet) || said_added(&log, *subnet))
+    }
+}
+
+/// Whether nobody has written a file for so long.
+fn untouched(file: &Path, time: Duration) -> bool {
+    let written = fs::metadata(file).and_then(|file| file.modified());
+    written.is_ok_and(|written| written.elapsed().is_ok_and(|elapsed| elapsed >= time))
+}
+
+/// Whether /proc's table of routes has one for all of `subnet`.
+fn has_route(routes: &str, subnet: Ipv4Net) -> bool {
+    let hex = |address: u32| format!("{:08X}", address.to_be());
+    let network = hex(subnet.network().address.to_bits());
+    let mask = hex(u32::MAX << (32 - u32::from(subnet.prefix.clamp(1, 32))));
+    routes.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        fields.nth(1) == Some(&network) && fields.nth(5) == Some(&mask)
+    })
+}
+
+fn said_added(log: &str, subnet: Ipv4Net) -> bool {
+    let added = format!("ubnet added: {}", subnet.network());
+    log.lines().any(|line| {
+        line.split_once(&added)
+            .is_some_and(|(_, rest)| !rest.starts_with(|next: char| next.is_ascii_digit()))
+    })
 }
 
 impl Lab {
@@ -93,10 +152,17 @@ impl Lab {
         };
         add_arguments(&mut command, &self.scenario, overlay, host);
         let expected = expected(&self.scenario, overlay);
-        if real.is_some() {
+        if let Some(flanneld) = &real {
+            // The lab's own writes no rules of a firewall, and a scenario's are its fault.
+            if version(flanneld).is_some_and(|version| version >= FORWARD_RULES) {
+                command.arg("--iptables-forward-rules=false");
+            }
             let ready = match expected.is_empty() {
                 true => Ready::Alive,
-                false => Ready::SubnetFile(SUBNET_FILE.into()),
+                false => Ready::Leads(Leading {
+                    others: others(&self.scenario, host),
+                    log: self.log(what),
+                }),
             };
             return Ok((command, ready));
         }
@@ -114,6 +180,10 @@ impl Lab {
         Ok((command, Ready::File(ready)))
     }
 }
+
+/// Since when flanneld lets the overlay through the FORWARD chain, and can be told
+/// not to.
+const FORWARD_RULES: (u32, u32) = (0, 11);
 
 /// Whether this flanneld can lease by that API: since 0.18 it speaks v3 alone,
 /// before that v2 alone. One that does not say what it is may speak v3.
@@ -175,6 +245,15 @@ fn foretold(flanneld: &Path, overlay: &Overlay, subnet: Ipv4Net) -> Command {
     command
 }
 
+/// The subnets of all other hosts that get one.
+fn others(scenario: &Scenario, host: &Host) -> Vec<Ipv4Net> {
+    let hosts = scenario.hosts.iter();
+    hosts
+        .filter(|other| other.tunnel && other.name != host.name)
+        .filter_map(|other| other.subnet.map(|Net(subnet)| subnet.network()))
+        .collect()
+}
+
 /// Public addresses of all whose leases will come; none where the
 /// configuration is such that none can.
 fn expected(scenario: &Scenario, overlay: &Overlay) -> Vec<String> {
@@ -183,4 +262,55 @@ fn expected(scenario: &Scenario, overlay: &Overlay) -> Vec<String> {
     let hosts = hosts.filter(|host| works && host.tunnel && host.subnet.is_some());
     let addresses = hosts.filter_map(|host| host.public_ip.or(host.public()));
     addresses.map(|address| address.to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scripts stand for flanneld: what they say of their version decides.
+    #[test]
+    fn a_flanneld_is_taken_for_the_api_that_it_speaks() {
+        let folder = std::env::temp_dir().join(format!("netdig-flanneld-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let cases = [
+            ("echo v0.5.5 >&2", Some((0, 5)), Api::V2),
+            ("echo v0.17.0", Some((0, 17)), Api::V2),
+            ("echo v0.18.0", Some((0, 18)), Api::V3),
+            ("echo flanneld 0.22.3+dirty", Some((0, 22)), Api::V3),
+            ("echo v1.0.0", Some((1, 0)), Api::V3),
+            ("exit 1", None, Api::V3),
+            ("echo no number", None, Api::V3),
+        ];
+        for (n, (says, number, api)) in cases.into_iter().enumerate() {
+            let flanneld = folder.join(format!("flanneld-{n}"));
+            fs::write(
+                &flanneld,
+                format!("#!/bin/sh\n[ \"$1\" = --version ] && {says}\n"),
+            )
+            .unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(&flanneld, mode).unwrap();
+            assert_eq!(version(&flanneld), number, "{says}");
+            assert!(speaks(&flanneld, api), "{says}");
+            let other = if api == Api::V2 { Api::V3 } else { Api::V2 };
+            assert!(!speaks(&flanneld, other), "{says}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn flanneld_leads_where_a_route_or_its_log_says_so() {
+        let head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n";
+        let routes = format!("{head}flannel.1\t000DA8C0\t000DA8C0\t0007\t0\t0\t0\t00FFFFFF\t0\n");
+        let subnet = |text: &str| text.parse().unwrap();
+        assert!(has_route(&routes, subnet("192.168.13.0/24")));
+        assert!(!has_route(&routes, subnet("192.168.13.0/25")));
+        assert!(!has_route(&routes, subnet("192.168.1.0/24")));
+        let log = "I1121 udp.go:1] Subnet added: 10.5.1.0/24\nI1121 Subnet added: 10.5.2.0/24 via 10.1.1.5\n";
+        assert!(said_added(log, subnet("10.5.1.0/24")));
+        assert!(said_added(log, subnet("10.5.2.0/24")));
+        assert!(!said_added(log, subnet("10.5.1.0/2")));
+        assert!(!said_added(log, subnet("10.5.3.0/24")));
+    }
 }

@@ -159,6 +159,14 @@ impl Registry {
         }
     }
 
+    /// What happens below `prefix` from when it is first asked.
+    pub fn watch_from_now(&self, prefix: &str) -> Watch {
+        Watch {
+            next: 0,
+            ..self.watch(prefix, 0)
+        }
+    }
+
     fn ask(
         &self,
         method: Method,
@@ -196,7 +204,7 @@ impl Registry {
 pub struct Watch {
     registry: Registry,
     prefix: String,
-    /// The revision of the first change that has not been told.
+    /// The revision of the first change that has not been told; 0: any that comes.
     next: u64,
     stream: Option<http::Stream>,
 }

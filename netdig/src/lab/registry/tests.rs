@@ -164,6 +164,20 @@ fn a_watch_leaves_nothing_out_and_tells_what_expires() {
 }
 
 #[test]
+fn a_watch_from_now_on_tells_nothing_of_before() {
+    both_apis(|etcd, api| {
+        let registry = etcd.registry(api);
+        registry.put("/n/a", "1", None).unwrap();
+        let mut watch = registry.watch_from_now("/n/");
+        let nothing = watch.next(Duration::from_millis(300)).unwrap();
+        assert_eq!(nothing, Watched::Nothing);
+        registry.put("/n/a", "2", None).unwrap();
+        let told = next(&mut watch);
+        assert_eq!(told[0].value.as_deref(), Some("2"));
+    });
+}
+
+#[test]
 fn a_watch_from_a_forgotten_revision_says_so() {
     let Some(etcd) = Etcd::start("cleared") else {
         return;

@@ -72,11 +72,10 @@ pub fn watch(watch: &mut Watch, wait: Duration) -> Result<Watched> {
     let stream = match &mut watch.stream {
         Some(stream) => stream,
         none => {
-            let path = format!(
-                "{}?wait=true&recursive=true&waitIndex={}",
-                path(&watch.prefix),
-                watch.next
-            );
+            let mut path = format!("{}?wait=true&recursive=true", path(&watch.prefix));
+            if watch.next > 0 {
+                path += &format!("&waitIndex={}", watch.next);
+            }
             // The head comes at once, the body with the event.
             none.insert(
                 watch

@@ -59,12 +59,17 @@ impl Keys {
         self.registry.watch(&self.prefix, revision)
     }
 
-    /// Whether a change is of a key that was asked for. A folder can go with all
-    /// that is in it.
+    /// What changes from now on.
+    pub fn watch_from_now(&self) -> Watch {
+        self.registry.watch_from_now(&self.prefix)
+    }
+
+    /// Whether a change is of a key that was asked for: confd compares letters, so
+    /// that `/ab` is taken for `/a`, and a folder that went away with a key in it
+    /// for nothing.
     pub fn concerns(&self, change: &Change) -> bool {
-        self.asked.iter().any(|asked| {
-            is_below(&change.key, asked) || (change.value.is_none() && is_below(asked, &change.key))
-        })
+        let mut asked = self.asked.iter();
+        asked.any(|asked| change.key.starts_with(asked.as_str()))
     }
 }
 
@@ -74,5 +79,34 @@ fn is_below(key: &str, folder: &str) -> bool {
     match key.strip_prefix(folder) {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || folder.ends_with('/'),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Change, Keys, Registry};
+    use crate::lab::scenario::Api;
+
+    #[test]
+    fn a_change_concerns_it_as_confd_compares_keys() {
+        let keys = Keys {
+            registry: Registry::new(Api::V2, Vec::new()),
+            prefix: "/lb".to_owned(),
+            asked: vec!["/lb/services".to_owned()],
+        };
+        for (key, concerns) in [
+            ("/lb/services", true),
+            ("/lb/services/a", true),
+            ("/lb/services2/a", true),
+            ("/lb", false),
+            ("/lb/other", false),
+        ] {
+            let change = Change {
+                key: key.to_owned(),
+                value: None,
+                revision: 1,
+            };
+            assert_eq!(keys.concerns(&change), concerns, "{key}");
+        }
     }
 }

@@ -11,9 +11,10 @@ pub mod template;
 use std::fs::{self, File};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::registry::{Watch, Watched};
+use super::scenario::Api;
 use keys::Keys;
 pub use options::RenderOptions;
 use resource::Resource;
@@ -42,6 +43,7 @@ pub fn run(options: &RenderOptions) -> Result<()> {
             std::thread::sleep(Duration::from_secs(seconds.into()));
             pass(&keys, &resource);
         },
+        None if options.api == Api::V2 => follow_from_now_on(&keys, &resource),
         None => follow(&keys, &resource, revision),
     }
 }
@@ -62,7 +64,8 @@ fn pass(keys: &Keys, resource: &Resource) -> Option<u64> {
     }
 }
 
-/// A pass after every change, one after another.
+/// A pass after every change, one after another; `first` is what the first pass
+/// saw. No change is missed: confd's watches of v3 run on while it renders.
 fn follow(keys: &Keys, resource: &Resource, first: Option<u64>) -> Result<()> {
     let mut watch: Option<Watch> = first.map(|revision| keys.watch(revision));
     loop {
@@ -84,6 +87,40 @@ fn follow(keys: &Keys, resource: &Resource, first: Option<u64>) -> Result<()> {
             Err(error) => {
                 log("ERROR", &format!("{error:#}"));
                 std::thread::sleep(AFTER_ERROR);
+            }
+        }
+    }
+}
+
+/// The same with v2, as confd does it: each change that concerns it ends its
+/// watch, and after the pass a new one begins with what comes then. What
+/// happened meanwhile stays unseen until the next change. So it does after an
+/// error, be it that etcd has forgotten the events in between (401): confd waits
+/// and watches again, and reads nothing.
+fn follow_from_now_on(keys: &Keys, resource: &Resource) -> Result<()> {
+    loop {
+        match next_change(keys, &mut keys.watch_from_now()) {
+            Ok(()) => drop(pass(keys, resource)),
+            Err(error) => {
+                log("ERROR", &format!("{error:#}"));
+                std::thread::sleep(AFTER_ERROR);
+            }
+        }
+    }
+}
+
+/// Waits for a change that concerns it.
+fn next_change(keys: &Keys, watch: &mut Watch) -> Result<()> {
+    loop {
+        match watch.next(ASKED)? {
+            Watched::Changes(changes) => {
+                if changes.iter().any(|change| keys.concerns(change)) {
+                    return Ok(());
+                }
+            }
+            Watched::Nothing => {}
+            Watched::Cleared => {
+                bail!("401: The event in requested index is outdated and cleared")
             }
         }
     }

@@ -245,14 +245,14 @@ mod tests {
             "title = 'x'\nstory = 'x'\n[[host]]\nname = 'a'\naddresses = ['10.0.0.1/24']\n\
              [watch]\nhost = 'a'\narguments = []\n{expected}"
         );
-        super::super::super::scenario::read("x", &text).unwrap()
+        super::super::super::scenario::read("x", "x.toml", &text).unwrap()
     }
 
     fn results(expected: &str) -> Vec<Outcome> {
         let objects = [
             json!({"kind": "packet"}),
             json!({"kind": "finding", "code": "ND101", "title": "10.1.0.0/16 lies over it", "severity": "high"}),
-            json!({"kind": "finding", "code": "ND900", "title": "aside", "severity": "info"}),
+            json!({"kind": "finding", "code": "ND901", "title": "aside", "severity": "info"}),
         ];
         let said = findings(By::Overlay, "a", &objects);
         let verdicts = judge(&scenario(expected), &said);
@@ -312,7 +312,7 @@ mod tests {
     fn what_nobody_could_say_is_not_judged() {
         let text = "title = 'x'\nstory = 'x'\n[[host]]\nname = 'a'\n\
             addresses = ['10.0.0.1/24']\n[none]\ncodes = ['ND101']\nfrom = 'info'";
-        let scenario = super::super::super::scenario::read("x", text).unwrap();
+        let scenario = super::super::super::scenario::read("x", "x.toml", text).unwrap();
         let verdicts = judge(&scenario, &[]);
         let results: Vec<_> = verdicts.iter().map(|verdict| verdict.result).collect();
         assert_eq!(results, [Outcome::NotJudged; 2]);

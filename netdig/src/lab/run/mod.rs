@@ -1,6 +1,7 @@
 //! Runs of scenarios: up, steps, netdig watching, traffic, comparison, down.
 
 mod conclude;
+mod logs;
 mod many;
 mod report;
 mod step;
@@ -11,27 +12,62 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use super::expect::{self, Outcome};
+use super::journal::Entry;
 use super::scenario::{Daemon, Runtime, Scenario};
-use super::{Lab, Missing, Purpose, programs, server};
+use super::{Lab, Missing, Purpose, packages, programs};
 use conclude::Watchers;
+pub use logs::{LogEnd, told as told_logs};
 pub use many::{Task, lab_name, many};
 pub use report::{Ending, Report};
 use step::Driver;
 
+/// A run that has not come to its end.
+pub struct Unfinished {
+    pub error: anyhow::Error,
+    pub logs: Vec<LogEnd>,
+}
+
+impl From<anyhow::Error> for Unfinished {
+    fn from(error: anyhow::Error) -> Unfinished {
+        Unfinished {
+            error,
+            logs: Vec::new(),
+        }
+    }
+}
+
 /// Runs the scenario as the lab `name`. What goes on is told on standard error;
 /// for a person, standard output is that of the `netdig overlay` that they would
-/// have started. An error where the run has not come to its end.
-pub fn one(name: &str, scenario: Scenario, for_a_person: bool) -> Result<Report> {
+/// have started.
+pub fn one(name: &str, scenario: Scenario, for_a_person: bool) -> Result<Report, Unfinished> {
     let began = Instant::now();
     require(&scenario, Purpose::Run)?;
     crate::lab::tell!("{}\n\n{}", scenario.title, scenario.story);
-    let lab = Lab::build(name, scenario, Purpose::Run)?;
+    let lab = Lab::claim(name, scenario, Purpose::Run)?;
+    let mut report = run(&lab, for_a_person).map_err(|error| Unfinished {
+        error,
+        logs: logs::ends(&lab),
+    })?;
+    lab.down()?;
+    report.seconds = began.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+fn run(lab: &Lab, for_a_person: bool) -> Result<Report> {
+    lab.build()?;
+    lab.journal.add(&Entry::Ready)?;
     let scenario = lab.scenario();
-    let mut driver = Driver::new(&lab, true);
+    let mut driver = Driver::new(lab, true);
     driver.drive("step", &scenario.steps)?;
-    let watchers = Watchers::start(&lab, for_a_person)?;
+    if driver.has_failed() {
+        crate::lab::tell!(
+            "a step did not come out as the scenario says, so the fault may not be there; the run \
+             goes on, and what it shows is judged all the same"
+        );
+    }
+    let watchers = Watchers::start(lab, for_a_person)?;
     driver.drive("traffic", &scenario.traffic)?;
-    let seen = watchers.end(&lab)?;
+    let seen = watchers.end(lab)?;
     let mut failures = driver.end();
     let compared = scenario.expectations.iter();
     let mut expectations: Vec<_> = compared
@@ -39,27 +75,40 @@ pub fn one(name: &str, scenario: Scenario, for_a_person: bool) -> Result<Report>
         .collect();
     expectations.extend(conclude::judge(scenario, &seen.said));
     failures.extend(expectations.iter().filter_map(|verdict| verdict.failure()));
-    let mut report = Report {
+    let (result, logs) = match failures.is_empty() {
+        true => (Ending::Ok, Vec::new()),
+        false => (Ending::Failed, logs::ends(lab)),
+    };
+    let report = Report {
         name: scenario.name.clone(),
         title: scenario.title.clone(),
-        lab: name.to_owned(),
-        result: match failures.is_empty() {
-            true => Ending::Ok,
-            false => Ending::Failed,
-        },
+        lab: lab.journal.name().to_owned(),
+        result,
         seconds: 0.0,
         expectations,
         failures,
+        logs,
         reason: None,
     };
     tell(&report);
-    lab.down()?;
-    report.seconds = began.elapsed().as_secs_f64();
     Ok(report)
 }
 
-/// Does a lab's steps, where it is to stand.
-pub fn do_steps(lab: &Lab) -> Result<()> {
+/// Builds the scenario as the lab `name`, with its steps done; it is for the caller
+/// to keep.
+pub fn up(name: &str, scenario: Scenario) -> Result<Lab> {
+    require(&scenario, Purpose::Up)?;
+    let lab = Lab::claim(name, scenario, Purpose::Up)?;
+    if let Err(error) = lab.build().and_then(|()| do_steps(&lab)) {
+        if let Some(text) = told_logs(&logs::ends(&lab)) {
+            crate::lab::tell!("{text}\n");
+        }
+        return Err(error);
+    }
+    Ok(lab)
+}
+
+fn do_steps(lab: &Lab) -> Result<()> {
     let mut driver = Driver::new(lab, false);
     driver.drive("step", &lab.scenario().steps)?;
     match driver.end().first() {
@@ -71,8 +120,8 @@ pub fn do_steps(lab: &Lab) -> Result<()> {
 /// Looks for what the scenario needs, before anything is built, besides the
 /// programs of its parts that the building looks for. Programs that are missing
 /// are the error [`Missing`].
-pub fn require(scenario: &Scenario, purpose: Purpose) -> Result<()> {
-    server::require(programs(scenario, purpose))?;
+fn require(scenario: &Scenario, purpose: Purpose) -> Result<()> {
+    packages::require(programs(scenario, purpose))?;
     if let Some(overlay) = scenario
         .overlay
         .as_ref()

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::expect::{Outcome, Verdict};
+use super::LogEnd;
 
 /// One run of one scenario. As JSON it is what the `netdig lab run` of many
 /// scenarios hears from those that it starts.
@@ -18,6 +19,9 @@ pub struct Report {
     pub expectations: Vec<Verdict>,
     /// All that is not as expected, a sentence each.
     pub failures: Vec<String>,
+    /// Where it failed: the ends of the lab's logs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs: Vec<LogEnd>,
     /// Why it was not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -48,6 +52,7 @@ impl Report {
             seconds: 0.0,
             expectations: Vec::new(),
             failures,
+            logs: Vec::new(),
             reason,
         }
     }

@@ -60,6 +60,11 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Whether something was not as expected so far.
+    pub fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
     /// How those in the background came out; all that was not as expected.
     pub fn end(mut self) -> Vec<String> {
         for one in std::mem::take(&mut self.background) {
@@ -163,7 +168,7 @@ impl<'a> Driver<'a> {
 
     fn spawn(&self, label: &str, step: &Step, tied: bool) -> Result<(Child, PathBuf)> {
         let (program, arguments) = step.run.split_first().context("nothing to run")?;
-        let log = self.lab.path(&format!("{label}.log"));
+        let log = self.lab.log(label);
         let mut command = Command::new(program);
         command.args(arguments);
         server::log_to(&mut command, &log)?;

@@ -56,7 +56,9 @@ impl Watcher {
         arguments: &[String],
         format: Format,
     ) -> Result<Watcher> {
-        let ready = lab.path(&format!("{command}-{host}-{}.ready", format.name()));
+        let ready = lab
+            .journal
+            .path(&format!("{command}-{host}-{}.ready", format.name()));
         let mut more: Vec<String> = arguments.to_vec();
         more.extend(["-M".to_owned(), LIFE_S.to_string()]);
         more.extend(["--ready-file".to_owned(), ready.display().to_string()]);
@@ -73,8 +75,8 @@ impl Watcher {
     ) -> Result<Watcher> {
         let what = format!("{command}-{host}-{}", format.name());
         let (output, errors) = (
-            lab.path(&format!("{what}.out")),
-            lab.path(&format!("{what}.err")),
+            lab.journal.path(&format!("{what}.out")),
+            lab.journal.path(&format!("{what}.err")),
         );
         let mut netdig =
             Command::new(std::env::current_exe().context("cannot find netdig's own executable")?);

@@ -5,8 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::{Scenario, Variant};
+use super::source::{Part, Refusal, Source, refuse};
+use super::{Scenario, Server, Variant, values};
 
 /// The scenarios that are part of the program: slug and file.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/scenarios.rs"));
@@ -31,12 +34,13 @@ struct Head {
 pub fn find(argument: &str) -> Result<Vec<Scenario>> {
     let built_in = |slug: &str| BUILT_IN.iter().find(|(name, _)| *name == slug);
     if let Some((slug, text)) = built_in(argument) {
-        return parse(slug, text);
+        return read_file(slug, &format!("scenarios/{slug}/scenario.toml"), text, None);
     }
     if let Some((slug, variant)) = argument.split_once('/')
         && let Some((slug, text)) = built_in(slug)
     {
-        return Ok(vec![variant_of(slug, text, variant)?]);
+        let file = format!("scenarios/{slug}/scenario.toml");
+        return read_file(slug, &file, text, Some(variant));
     }
     let (path, variant) = match argument.rsplit_once('#') {
         Some((path, variant)) => (Path::new(path), Some(variant)),
@@ -52,9 +56,10 @@ pub fn find(argument: &str) -> Result<Vec<Scenario>> {
             names().collect::<Vec<_>>().join(", ")
         );
     }
+    let shown = file.display().to_string();
     let file = file
         .canonicalize()
-        .with_context(|| format!("cannot find {}", file.display()))?;
+        .with_context(|| format!("cannot find {shown}"))?;
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("cannot read {}", file.display()))?;
     let name = match file.file_name() {
@@ -62,96 +67,142 @@ pub fn find(argument: &str) -> Result<Vec<Scenario>> {
         _ => file.file_stem(),
     };
     let slug = name.unwrap_or_default().to_string_lossy();
-    match variant {
-        Some(variant) => Ok(vec![variant_of(&slug, &text, variant)?]),
-        None => parse(&slug, &text),
-    }
+    read_file(&slug, &shown, &text, variant)
 }
 
-/// The scenario of this name, with its variant behind a slash, from its file's text.
-pub fn read(name: &str, text: &str) -> Result<Scenario> {
-    match name.split_once('/') {
-        Some((slug, variant)) => variant_of(slug, text, variant),
-        None => {
-            let mut scenarios = parse(name, text)?;
-            Ok(scenarios.remove(0))
+/// The scenario of this name, with its variant behind a slash, from the text of `file`.
+pub fn read(name: &str, file: &str, text: &str) -> Result<Scenario> {
+    let (slug, variant) = match name.split_once('/') {
+        Some((slug, variant)) => (slug, Some(variant)),
+        None => (name, None),
+    };
+    let mut scenarios = read_file(slug, file, text, variant)?;
+    Ok(scenarios.remove(0))
+}
+
+/// All that a file holds, or the one variant that is meant.
+fn read_file(slug: &str, file: &str, text: &str, variant: Option<&str>) -> Result<Vec<Scenario>> {
+    let mut scenarios = parse(
+        slug,
+        &Source {
+            file,
+            text,
+            variant: None,
+        },
+    )?;
+    if let Some(variant) = variant {
+        let name = format!("{slug}/{variant}");
+        scenarios.retain(|scenario| scenario.name == name);
+        if scenarios.is_empty() {
+            bail!("the scenario `{slug}` has no variant `{variant}`");
         }
     }
-}
-
-fn variant_of(slug: &str, text: &str, variant: &str) -> Result<Scenario> {
-    let name = format!("{slug}/{variant}");
-    let mut scenarios = parse(slug, text)?.into_iter();
-    scenarios
-        .find(|scenario| scenario.name == name)
-        .with_context(|| format!("the scenario `{slug}` has no variant `{variant}`"))
+    Ok(scenarios)
 }
 
 /// Reads and checks a scenario file: one scenario, or one for each variant.
-pub fn parse(slug: &str, text: &str) -> Result<Vec<Scenario>> {
-    let failed = || format!("the scenario `{slug}` cannot be read");
-    let head: Head = toml::from_str(text).with_context(failed)?;
-    let one = |name: String, over: Option<&Variant>| -> Result<Scenario> {
-        let mut values = head.values.clone();
-        if let Some(variant) = over {
-            if let Some(key) = variant.values.keys().find(|key| !values.contains_key(*key)) {
-                bail!(
-                    "the variant `{}` of the scenario `{slug}` gives a value to `{key}`, which \
-                     [values] does not name",
-                    variant.name
-                );
-            }
-            values.extend(variant.values.clone());
-        }
-        let whole = put_in(text, &values).with_context(failed)?;
-        let mut scenario: Scenario = toml::from_str(&whole)
-            .with_context(|| format!("the scenario `{name}` cannot be read"))?;
-        scenario.name = name;
-        scenario.text = text.to_owned();
-        scenario
-            .check()
-            .with_context(|| format!("the scenario `{}` does not fit together", scenario.name))?;
-        Ok(scenario)
-    };
+pub(super) fn parse(slug: &str, source: &Source<'_>) -> Result<Vec<Scenario>> {
+    let tables = source.tables()?;
+    let head = Head::deserialize(Deserializer::from(tables.clone()));
+    let head = head.map_err(|error| source.refused_by_serde(&error))?;
     if head.variants.is_empty() {
-        return Ok(vec![one(slug.to_owned(), None)?]);
+        let name = slug.to_owned();
+        return Ok(vec![one(name, source, tables, &head.values, None)?]);
     }
-    let variants = head.variants.iter();
+    let variants = head.variants.iter().enumerate();
     variants
-        .map(|variant| one(format!("{slug}/{}", variant.name), Some(variant)))
+        .map(|(n, variant)| {
+            let name = format!("{slug}/{}", variant.name);
+            let over = Some((n, variant));
+            let source = Source {
+                variant: Some(&variant.name),
+                ..*source
+            };
+            one(name, &source, tables.clone(), &head.values, over)
+        })
         .collect()
 }
 
-/// The text with each `${NAME}` replaced by its value. Lines stay lines: what is
-/// wrong is reported where it stands.
-fn put_in(text: &str, values: &BTreeMap<String, String>) -> Result<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        let (before, behind) = rest.split_at(at);
-        out.push_str(before);
-        let line = || out.matches('\n').count() + 1;
-        let Some((name, after)) = behind[2..].split_once('}') else {
-            bail!("line {}: `${{` without its end", line());
-        };
-        // A shell's own variables are left to the shell.
-        let is_name = |name: &str| {
-            name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-        };
-        match values.get(name) {
-            Some(value) => out.push_str(value),
-            None if is_name(name) => {
-                bail!("line {}: [values] does not name `{name}`", line());
-            }
-            None => {
-                out.push_str(&behind[..2 + name.len() + 1]);
-            }
-        }
-        rest = after;
+/// One scenario, with the values that `over` gives in place of those of the file.
+fn one(
+    name: String,
+    source: &Source<'_>,
+    mut tables: Spanned<DeTable<'_>>,
+    values: &BTreeMap<String, String>,
+    over: Option<(usize, &Variant)>,
+) -> Result<Scenario> {
+    let refused = |refusal: Refusal| source.refused(&refusal);
+    let values = chosen(values, over).map_err(refused)?;
+    // These have been read already: what stands in them is the value itself.
+    let root = tables.get_mut();
+    let own = ["values", "variant"].map(|key| root.remove_entry(key));
+    values::expand(root, &values).map_err(|wrong| source.wrong_value(&wrong))?;
+    for (key, value) in own.into_iter().flatten() {
+        root.insert(key, value);
     }
-    out.push_str(rest);
-    Ok(out)
+    by_kind(root).map_err(refused)?;
+    let scenario = Scenario::deserialize(Deserializer::from(tables));
+    let mut scenario = scenario.map_err(|error| source.refused_by_serde(&error))?;
+    scenario.name = name;
+    scenario.text = source.text.to_owned();
+    scenario.check().map_err(refused)?;
+    Ok(scenario)
+}
+
+/// The values of the file with those of a variant in their place, and those that
+/// they name put in.
+fn chosen(
+    values: &BTreeMap<String, String>,
+    over: Option<(usize, &Variant)>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut values = values.clone();
+    if let Some((n, variant)) = over {
+        if let Some(key) = variant.values.keys().find(|key| !values.contains_key(*key)) {
+            let key_itself = Part::Name(key.clone());
+            refuse!(
+                ["variant", n, "values", key_itself],
+                "it gives a value to `{key}`, which [values] does not name"
+            );
+        }
+        values.extend(variant.values.clone());
+    }
+    values::resolve(&values, &|name| match over {
+        Some((n, variant)) if variant.values.contains_key(name) => {
+            vec!["variant".into(), n.into(), "values".into(), name.into()]
+        }
+        _ => vec!["values".into(), name.into()],
+    })
+}
+
+/// Puts each server's table behind its kind. serde can tell by a key which one is
+/// meant too, but then it does not say where something is wrong.
+fn by_kind(root: &mut DeTable<'_>) -> Result<(), Refusal> {
+    let Some(DeValue::Array(servers)) = root.get_mut("server").map(Spanned::get_mut) else {
+        return Ok(());
+    };
+    for (n, server) in servers.iter_mut().enumerate() {
+        let span = server.span();
+        let DeValue::Table(table) = server.get_mut() else {
+            continue;
+        };
+        let Some(kind) = table.remove("kind") else {
+            refuse!(["server", n], "missing field `kind`: {}", kinds());
+        };
+        let kind_span = kind.span();
+        let DeValue::String(kind) = kind.into_inner() else {
+            refuse!(
+                ["server", n, "kind"],
+                "a server's kind is a text: {}",
+                kinds()
+            );
+        };
+        let table = DeValue::Table(std::mem::take(table));
+        let whole = (Spanned::new(kind_span, kind), Spanned::new(span, table));
+        *server.get_mut() = DeValue::Table([whole].into_iter().collect());
+    }
+    Ok(())
+}
+
+fn kinds() -> String {
+    Server::KINDS.join(", ")
 }

@@ -90,36 +90,51 @@ fn pair(key: &str, value: &str) -> Value {
 
 /// Go's `path.Match`: `*` and `?` do not match a slash, `[a-z]` and `[^a-z]`
 /// one character, a backslash takes the next as it is.
+///
+/// A star takes as little as it can, and only the last one is tried with more: what an
+/// earlier one could take instead, the last one can too. A slash that the last one would
+/// have to take ends it, since no earlier one can take it either.
 fn matches(pattern: &[char], text: &[char]) -> Result<bool> {
-    let Some((first, rest)) = pattern.split_first() else {
-        return Ok(text.is_empty());
-    };
-    match (first, text.split_first()) {
-        ('*', _) => {
-            let longest = text.iter().take_while(|&&c| c != '/').count();
-            for len in 0..=longest {
-                if matches(rest, &text[len..])? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+    let (mut pattern, mut text) = (pattern, text);
+    // Behind the last star, and what it has not taken yet.
+    let mut star: Option<(&[char], &[char])> = None;
+    loop {
+        if let ['*', rest @ ..] = pattern {
+            pattern = rest;
+            star = Some((pattern, text));
+            continue;
         }
-        ('[', found) => {
-            let (class, after) = class(rest)?;
-            match found {
-                Some((&c, text)) if c != '/' && class.has(c) => matches(after, text),
-                _ => Ok(false),
-            }
+        if pattern.is_empty() && text.is_empty() {
+            return Ok(true);
         }
-        ('?', Some((&c, text))) if c != '/' => matches(rest, text),
-        ('\\', found) => match (rest.split_first(), found) {
-            (None, _) => bail!("syntax error in pattern"),
-            (Some((wanted, rest)), Some((c, text))) if wanted == c => matches(rest, text),
-            _ => Ok(false),
-        },
-        (wanted, Some((c, text))) if wanted == c && *wanted != '?' => matches(rest, text),
-        _ => Ok(false),
+        if let Some(rest) = one(pattern, text.first().copied())? {
+            (pattern, text) = (rest, &text[1..]);
+            continue;
+        }
+        match star {
+            Some((behind, [taken, left @ ..])) if *taken != '/' => {
+                star = Some((behind, left));
+                (pattern, text) = (behind, left);
+            }
+            _ => return Ok(false),
+        }
     }
+}
+
+/// What of the pattern is behind its first part, which is no star, where that
+/// matches `c`.
+fn one(pattern: &[char], c: Option<char>) -> Result<Option<&[char]>> {
+    let (fits, rest) = match pattern {
+        [] => return Ok(None),
+        ['[', rest @ ..] => {
+            let (class, after) = class(rest)?;
+            (c.is_some_and(|c| c != '/' && class.has(c)), after)
+        }
+        ['?', rest @ ..] => (c.is_some_and(|c| c != '/'), rest),
+        ['\\'] => bail!("syntax error in pattern"),
+        ['\\', wanted, rest @ ..] | [wanted, rest @ ..] => (c == Some(*wanted), rest),
+    };
+    Ok(fits.then_some(rest))
 }
 
 struct Class {
@@ -156,5 +171,58 @@ fn class(pattern: &[char]) -> Result<(Class, &[char])> {
             }
             _ => bail!("syntax error in pattern"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fits(pattern: &str, text: &str) -> Option<bool> {
+        let chars = |text: &str| text.chars().collect::<Vec<_>>();
+        matches(&chars(pattern), &chars(text)).ok()
+    }
+
+    #[test]
+    fn patterns_match_as_those_of_go() {
+        for (pattern, text, wanted) in [
+            ("abc", "abc", Some(true)),
+            ("*", "abc", Some(true)),
+            ("*", "", Some(true)),
+            ("", "", Some(true)),
+            ("", "a", Some(false)),
+            ("*c", "abc", Some(true)),
+            ("a*", "a", Some(true)),
+            ("a*", "ab/c", Some(false)),
+            ("a*/b", "abc/b", Some(true)),
+            ("a*/b", "a/c/b", Some(false)),
+            ("a*b*c*d*e*/f", "axbxcxdxe/f", Some(true)),
+            ("a*b*c*d*e*/f", "axbxcxdxexxx/f", Some(true)),
+            ("a*b*c*d*e*/f", "axbxcxdxe/xxx/f", Some(false)),
+            ("a*b*c*d*e*/f", "axbxcxdxexxx/fff", Some(false)),
+            ("a*b?c*x", "abxbbxdbxebxczzx", Some(true)),
+            ("a*b?c*x", "abxbbxdbxebxczzy", Some(false)),
+            ("*/x", "a/b/x", Some(false)),
+            ("/services/*/*", "/services/web/1", Some(true)),
+            ("/services/*", "/services/web/1", Some(false)),
+            ("ab[c]", "abc", Some(true)),
+            ("ab[b-d]*", "abcx", Some(true)),
+            ("ab[^b-d]", "abc", Some(false)),
+            ("a?b", "a/b", Some(false)),
+            ("a[^x]b", "a/b", Some(false)),
+            ("a\\*b", "a*b", Some(true)),
+            ("a\\*b", "acb", Some(false)),
+            ("*[a", "xa", None),
+            ("a\\", "a", None),
+            ("[]a]", "]", None),
+        ] {
+            assert_eq!(fits(pattern, text), wanted, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_longer_than_few() {
+        let pattern = "*a".repeat(200) + "b";
+        assert_eq!(fits(&pattern, &"a".repeat(2000)), Some(false));
     }
 }
