@@ -6,6 +6,7 @@
 pub mod files;
 pub mod firewall;
 pub mod flannel;
+pub mod namespace;
 pub mod net;
 pub mod registry;
 
