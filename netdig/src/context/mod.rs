@@ -8,6 +8,7 @@ pub mod firewall;
 pub mod flannel;
 pub mod namespace;
 pub mod net;
+pub mod netlink;
 pub mod registry;
 
 use std::collections::BTreeMap;
