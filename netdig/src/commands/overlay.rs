@@ -1,6 +1,5 @@
 //! `netdig overlay`: what goes through the tunnel, live and from files.
 mod live;
-mod namespace;
 mod opening;
 
 use std::io::IsTerminal;

@@ -7,7 +7,9 @@ pub mod files;
 pub mod firewall;
 pub mod flannel;
 pub mod mask;
+pub mod namespace;
 pub mod net;
+pub mod netlink;
 pub mod registry;
 pub mod saved;
 

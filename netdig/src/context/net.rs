@@ -273,6 +273,8 @@ pub struct PolicyRule {
     /// `lookup` (of a table), `blackhole`, `unreachable`, `prohibit`, `goto`, `nop`.
     pub action: String,
     pub table: u32,
+    /// Priority of the rule that `goto` goes on at.
+    pub goto: Option<u32>,
     pub invert: bool,
     /// `suppress_prefixlength`, as VPN clients set it.
     pub suppress_prefix_len: Option<u32>,

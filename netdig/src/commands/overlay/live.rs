@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 
-use super::{namespace::Namespace, opening, output, ports, selection};
+use super::{opening, output, ports, selection};
 use crate::cli::overlay::OverlayArgs;
 use crate::commands::{privileges, stop::Stop};
+use crate::context::namespace::Namespace;
 use crate::engine::Engine;
 use crate::observation::{Observation, ProcessChange};
 use crate::output::OutputError;
