@@ -3,6 +3,10 @@
 //! A context is read once by [`read`], kept current while packets flow, and can be
 //! saved and loaded ([`saved`]); rules see no difference. What could not be read
 //! stands in [`Context::unread`], so that no rule takes silence for an answer.
+mod bounded;
+pub mod containers;
+
+pub mod counters;
 pub mod files;
 pub mod firewall;
 pub mod flannel;
@@ -10,8 +14,13 @@ pub mod mask;
 pub mod namespace;
 pub mod net;
 pub mod netlink;
+mod proc;
+pub mod processes;
+pub mod read;
 pub mod registry;
 pub mod saved;
+pub mod sockets;
+pub mod sysctls;
 
 use std::collections::BTreeMap;
 
@@ -174,6 +183,27 @@ pub struct Process {
     /// What of its environment configures it (`FLANNELD_ETCD_ENDPOINTS` …), passwords masked.
     pub env: BTreeMap<String, String>,
     pub container: Option<String>,
+}
+
+impl Process {
+    /// Whether it is this program: by its name, or by what it was started as. netdig's own
+    /// flannel, which a lab runs where no other is to be had, is a flanneld.
+    pub fn runs(&self, program: &str) -> bool {
+        /// The kernel keeps so many bytes of a name.
+        const COMM: usize = 15;
+        let first = self.args.first().map_or("", String::as_str);
+        // A daemon may write its state in its arguments' place: `nginx: master process …`.
+        let first = first.split(": ").next().unwrap_or(first);
+        let base = first
+            .rsplit('/')
+            .next()
+            .unwrap_or(first)
+            .trim_end_matches(':');
+        let words = |at: usize| self.args.get(at).map(String::as_str);
+        self.comm == program.get(..COMM).unwrap_or(program)
+            || base == program
+            || program == "flanneld" && words(1) == Some("lab") && words(2) == Some("flannel")
+    }
 }
 
 /// A container with a network namespace of its own.

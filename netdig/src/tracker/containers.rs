@@ -70,7 +70,7 @@ pub(super) fn short(id: &str) -> &str {
 
 /// All containers seen, below a root directory.
 #[derive(Debug)]
-pub(super) struct Containers {
+pub(crate) struct Containers {
     root: PathBuf,
     known: FxHashMap<String, Arc<Container>>,
     plain: runtimes::PlainOci,

@@ -5,12 +5,12 @@
 //! to one state whatever was known before, so that once they have caught up
 //! both agree. What neither tells is unknown.
 
-mod containers;
+pub(crate) mod containers;
 mod fds;
 mod processes;
 mod procfs;
 mod runtimes;
-mod sockets;
+pub(crate) mod sockets;
 
 use std::io;
 use std::path::Path;

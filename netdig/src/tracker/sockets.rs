@@ -114,7 +114,7 @@ fn inet(line: &str, protocol: u8, stream: bool) -> Option<(u64, FdKind)> {
 
 /// `0100007F:1F90`: the address as the machine's own 32-bit words, the port
 /// as a number.
-fn address(text: &str) -> Option<SocketAddr> {
+pub(crate) fn address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let mut bytes = [0u8; 16];

@@ -1,19 +1,99 @@
 //! Files that configure the overlay, the resolver and the balancer.
 //!
 //! Paths are those of the mount namespace that was looked at.
+mod balancer;
+mod cni;
+mod docker;
+mod resolver;
+mod subnet_env;
+
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use super::{Context, Part, Process, Unread, bounded};
+
+pub use resolver::of_container as nameservers_of_container;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Files {
     pub nameservers: Vec<Nameserver>,
+    /// Words of resolv.conf's `options` lines: `ndots:5`, `single-request-reopen`.
+    pub resolver_options: Vec<String>,
     pub subnet_env: Vec<SubnetEnv>,
     pub docker: Option<Docker>,
     pub cni: Vec<CniNetwork>,
     pub balancers: Vec<Balancer>,
+}
+
+/// Reads them all below `root`. The daemons' command lines must be in `context` already.
+pub fn read(context: &mut Context, root: &Path) {
+    resolver::read(context, root);
+    docker::read(context, root);
+    cni::read(context, root);
+    subnet_env::read(context, root);
+    balancer::read(context, root);
+}
+
+/// The text of a file; a file that is not there is no news, one that cannot be read is.
+fn text(context: &mut Context, root: &Path, file: &str, part: Part) -> Option<String> {
+    match bounded::file(root, file) {
+        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if bounded::absent(&error) => None,
+        Err(error) => {
+            not_read(context, part, file, &error);
+            None
+        }
+    }
+}
+
+fn not_read(context: &mut Context, part: Part, file: &str, error: &std::io::Error) {
+    let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+    context.unread.push(Unread {
+        part,
+        what: file.to_owned(),
+        why: format!("cannot read {file}: {error}"),
+        hint: denied.then(|| "run it as root".to_owned()),
+        partly: true,
+    });
+}
+
+/// Notes a file that was read and is not what it should be.
+fn not_understood(context: &mut Context, part: Part, file: &str, why: String) {
+    context.unread.push(Unread {
+        part,
+        what: file.to_owned(),
+        why,
+        hint: None,
+        partly: true,
+    });
+}
+
+/// The last value of an option on a command line, of one dash or two: `-mtu=1400`, `--mtu 1400`.
+fn option<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
+    options(args, name).last()
+}
+
+/// All values of an option on a command line.
+fn options<'a>(args: &'a [String], name: &str) -> impl Iterator<Item = &'a str> {
+    let dashed = |arg: &'a str| arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'));
+    args.iter().enumerate().filter_map(move |(at, arg)| {
+        let arg = dashed(arg)?;
+        match arg.split_once('=') {
+            Some((known, value)) => (known == name).then_some(value),
+            None if arg == name => args.get(at + 1).map(String::as_str),
+            None => None,
+        }
+    })
+}
+
+/// Processes of one program.
+fn running<'a>(context: &'a Context, program: &'a str) -> impl Iterator<Item = &'a Process> {
+    let processes = context.processes.iter();
+    processes.filter(move |process| process.runs(program))
 }
 
 /// A line of a file.
@@ -125,4 +205,18 @@ pub struct Server {
     /// As written: `192.168.13.2:80`, `:80`.
     pub address: String,
     pub check: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_in_every_form() {
+        let args = ["x", "-mtu=1400", "--mtu", "1450", "--bip=", "-f"].map(str::to_owned);
+        assert_eq!(option(&args, "mtu"), Some("1450"));
+        assert_eq!(option(&args, "bip"), Some(""));
+        assert_eq!(option(&args, "f"), None);
+        assert_eq!(options(&args, "mtu").count(), 2);
+    }
 }
