@@ -1,4 +1,5 @@
 //! The command line, as clap structs; nothing else.
+pub mod etcd;
 pub mod lab;
 pub mod overlay;
 

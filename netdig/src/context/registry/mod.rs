@@ -1,7 +1,28 @@
 //! etcd's keys, by the API that they were read with: v2 and v3 hold different ones.
+mod access;
+mod base64;
+mod discover;
+mod dump;
+mod error;
+mod near;
+mod options;
+mod read;
+mod v2;
+mod v3;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use options::{Named, Options, Said, TlsFiles, Url, User, Which, duration};
+pub use read::read;
+
+/// Longest value that is kept whole.
+pub const LONGEST_VALUE: usize = 64 * 1024;
+/// Keys that are read below one prefix.
+pub const MOST_KEYS: usize = 200_000;
+/// How much of a longer value is kept.
+const BEGINNING: usize = 1024;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -89,6 +110,17 @@ pub struct Key {
     pub granted_ttl: Option<i64>,
     /// A directory of v2 without entries.
     pub directory: bool,
+    /// What it was before, the latest first; read of flannel's keys only, and only as far as
+    /// etcd remembers.
+    pub history: Vec<Past>,
+}
+
+/// A value that a key had.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Past {
+    pub value: Value,
+    pub modified: u64,
 }
 
 impl Key {
@@ -126,10 +158,41 @@ impl Default for Value {
 }
 
 impl Value {
+    /// A value as it came; a long one is cut.
+    pub fn of(bytes: &[u8]) -> Value {
+        if bytes.len() > LONGEST_VALUE {
+            return Value::Cut {
+                bytes: bytes.len() as u64,
+                begins: String::from_utf8_lossy(&bytes[..BEGINNING]).into_owned(),
+            };
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => Value::Bytes {
+                base64: base64::encode(bytes),
+            },
+        }
+    }
+
     pub fn text(&self) -> Option<&str> {
         match self {
             Value::Text(text) => Some(text),
             Value::Bytes { .. } | Value::Cut { .. } => None,
         }
     }
+}
+
+/// A key's bytes as [`Key::key`] has them.
+fn name(bytes: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.to_owned();
+    }
+    let mut name = String::new();
+    for chunk in bytes.utf8_chunks() {
+        name.push_str(&chunk.valid().replace('\\', "\\\\"));
+        for byte in chunk.invalid() {
+            name.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    name
 }
