@@ -3,9 +3,14 @@
 //!
 //! To add one: `rules/ndNNN_<name>.rs` with a `RULE` and its tests, its page in
 //! docs/playbooks, and a line each in the list of modules and in [`RULES`].
+mod collisions;
 mod draft;
 mod evaluate;
+mod nd101_overlay_underlay_overlap;
+mod nd102_nameserver_via_overlay;
+mod nd103_tunnel_recursion;
 pub mod prefixes;
+mod renumber;
 pub mod routing;
 #[cfg(test)]
 mod testing;
@@ -43,7 +48,11 @@ impl Rule {
 }
 
 /// All rules, in order of their codes.
-pub const RULES: &[Rule] = &[];
+pub const RULES: &[Rule] = &[
+    nd101_overlay_underlay_overlap::RULE,
+    nd102_nameserver_via_overlay::RULE,
+    nd103_tunnel_recursion::RULE,
+];
 
 /// The rule of a code.
 pub fn rule(code: Code) -> Option<&'static Rule> {
