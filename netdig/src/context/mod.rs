@@ -8,6 +8,7 @@ pub mod firewall;
 pub mod flannel;
 pub mod net;
 pub mod registry;
+pub mod service_ranges;
 
 use std::collections::BTreeMap;
 

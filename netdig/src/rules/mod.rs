@@ -9,6 +9,11 @@ mod evaluate;
 mod nd101_overlay_underlay_overlap;
 mod nd102_nameserver_via_overlay;
 mod nd103_tunnel_recursion;
+mod nd104_bridge_collision;
+mod nd105_service_cidr_overlap;
+mod nd106_bridge_subnet_mismatch;
+mod nd107_subnet_misaligned;
+mod nd108_subnets_exhausted;
 pub mod prefixes;
 mod renumber;
 pub mod routing;
@@ -52,6 +57,11 @@ pub const RULES: &[Rule] = &[
     nd101_overlay_underlay_overlap::RULE,
     nd102_nameserver_via_overlay::RULE,
     nd103_tunnel_recursion::RULE,
+    nd104_bridge_collision::RULE,
+    nd105_service_cidr_overlap::RULE,
+    nd106_bridge_subnet_mismatch::RULE,
+    nd107_subnet_misaligned::RULE,
+    nd108_subnets_exhausted::RULE,
 ];
 
 /// The rule of a code.

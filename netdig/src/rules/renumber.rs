@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::View;
 use super::prefixes::Index;
@@ -174,26 +174,37 @@ fn put(
     v4: Option<Ipv4Net>,
     v6: Option<Ipv6Net>,
 ) -> Option<String> {
-    let registry = &view.context.registry;
+    rewritten(view, config, |map| {
+        if let (Some(net), true) = (v4, config.network.is_some()) {
+            map.insert("Network".to_owned(), Value::String(net.to_string()));
+            map.retain(|name, _| name != "SubnetMin" && name != "SubnetMax");
+        }
+        if let (Some(net), true) = (v6, config.ipv6_network.is_some()) {
+            map.insert("IPv6Network".to_owned(), Value::String(net.to_string()));
+            map.retain(|name, _| name != "IPv6SubnetMin" && name != "IPv6SubnetMax");
+        }
+    })
+}
+
+/// The command that writes `config` as it stands in the registry, but for what `change` does.
+pub fn rewritten(
+    view: &View<'_>,
+    config: &NetworkConfig,
+    change: impl FnOnce(&mut Map<String, Value>),
+) -> Option<String> {
     let origin = &config.origin;
-    let mut keys = registry.keys.iter();
+    let mut keys = view.context.registry.keys.iter();
     let key = keys.find(|key| key.api == origin.api && key.key == origin.key)?;
     let mut value: Value = serde_json::from_str(key.value.text()?).ok()?;
-    let map = value.as_object_mut()?;
-    if let (Some(net), true) = (v4, config.network.is_some()) {
-        map.insert("Network".to_owned(), Value::String(net.to_string()));
-        map.retain(|name, _| name != "SubnetMin" && name != "SubnetMax");
-    }
-    if let (Some(net), true) = (v6, config.ipv6_network.is_some()) {
-        map.insert("IPv6Network".to_owned(), Value::String(net.to_string()));
-        map.retain(|name, _| name != "IPv6SubnetMin" && name != "IPv6SubnetMax");
-    }
-    Some(format!(
-        "{} {} {}",
-        etcdctl(view, origin.api),
-        quoted(&origin.key),
-        quoted(&value.to_string())
-    ))
+    change(value.as_object_mut()?);
+    let value = quoted(&value.to_string());
+    let command = etcdctl(view, origin.api);
+    Some(format!("{command} {} {value}", quoted(&origin.key)))
+}
+
+/// A free private range of this length.
+pub fn free(view: &View<'_>, length: u8) -> Option<Ipv4Net> {
+    free_v4(&taken(view), length)
 }
 
 /// `etcdctl --endpoints http://10.1.1.95:2379 put`, as the API wants it.
