@@ -18,9 +18,13 @@ mod proc;
 pub mod processes;
 pub mod read;
 pub mod registry;
+<<<<<<< HEAD
 pub mod saved;
 pub mod sockets;
 pub mod sysctls;
+=======
+pub mod service_ranges;
+>>>>>>> d-collisions
 
 use std::collections::BTreeMap;
 

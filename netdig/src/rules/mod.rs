@@ -3,9 +3,18 @@
 //!
 //! To add one: `rules/ndNNN_<name>.rs` with a `RULE` and its tests, its page in
 //! docs/playbooks, and a line each in the list of modules and in [`RULES`].
+<<<<<<< HEAD
 pub mod backend;
 mod draft;
 mod evaluate;
+mod nd101_overlay_underlay_overlap;
+mod nd102_nameserver_via_overlay;
+mod nd103_tunnel_recursion;
+mod nd104_bridge_collision;
+mod nd105_service_cidr_overlap;
+mod nd106_bridge_subnet_mismatch;
+mod nd107_subnet_misaligned;
+mod nd108_subnets_exhausted;
 mod nd204_stale_route;
 mod nd205_missing_route_neigh_fdb;
 mod nd208_host_gw_not_l2;
@@ -13,7 +22,13 @@ mod nd301_mtu_mismatch;
 mod nd304_port_conflict;
 mod nd306_vtep_mac_mismatch;
 mod nd903_no_permission;
+=======
+mod collisions;
+mod draft;
+mod evaluate;
+>>>>>>> d-collisions
 pub mod prefixes;
+mod renumber;
 pub mod routing;
 #[cfg(test)]
 mod testing;
@@ -52,6 +67,14 @@ impl Rule {
 
 /// All rules, in order of their codes.
 pub const RULES: &[Rule] = &[
+    nd101_overlay_underlay_overlap::RULE,
+    nd102_nameserver_via_overlay::RULE,
+    nd103_tunnel_recursion::RULE,
+    nd104_bridge_collision::RULE,
+    nd105_service_cidr_overlap::RULE,
+    nd106_bridge_subnet_mismatch::RULE,
+    nd107_subnet_misaligned::RULE,
+    nd108_subnets_exhausted::RULE,
     nd204_stale_route::RULE,
     nd205_missing_route_neigh_fdb::RULE,
     nd208_host_gw_not_l2::RULE,
@@ -59,6 +82,9 @@ pub const RULES: &[Rule] = &[
     nd304_port_conflict::RULE,
     nd306_vtep_mac_mismatch::RULE,
     nd903_no_permission::RULE,
+<<<<<<< HEAD
+=======
+>>>>>>> d-collisions
 ];
 
 /// The rule of a code.

@@ -3,7 +3,7 @@
 //!
 //! For destinations that matter the kernel itself was asked; this answers for all others,
 //! and says which route wins for a part of a range.
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
@@ -60,34 +60,56 @@ impl<'a> Routing<'a> {
                 .into_iter()
                 .find_map(|table| self.look(table, destination, None));
         }
-        ruled
-            .filter(|rule| rule.action == "lookup" && applies(rule, destination))
-            .find_map(|rule| self.look(rule.table, destination, rule.suppress_prefix_len))
+        for rule in ruled.filter(|rule| applies(rule, destination)) {
+            match rule.action.as_str() {
+                "lookup" => {
+                    let found = self.look(rule.table, destination, rule.suppress_prefix_len);
+                    if found.is_some() {
+                        return found;
+                    }
+                }
+                // The rule itself refuses the packet: no table is asked any more.
+                "blackhole" | "unreachable" | "prohibit" => return None,
+                _ => {}
+            }
+        }
+        None
     }
 
-    /// The route of one table that wins for `destination`.
+    /// The route of one table that wins for `destination`. A link without a carrier does not
+    /// lose its routes (`ignore_routes_with_linkdown` is 0 unless somebody set it), and those
+    /// of a link that is down are not in the table.
     pub fn look(
         &self,
         table: u32,
         destination: IpAddr,
         suppress: Option<u32>,
     ) -> Option<&'a Route> {
+        let route = self.look_where(table, destination, |_| true)?;
+        let length = u32::from(route.to.prefix_len());
+        let suppressed = suppress.is_some_and(|suppress| length <= suppress);
+        (!suppressed && route.kind != RouteKind::Throw).then_some(route)
+    }
+
+    /// The same among the routes that `counts` lets count.
+    pub fn look_where(
+        &self,
+        table: u32,
+        destination: IpAddr,
+        counts: impl Fn(&Route) -> bool,
+    ) -> Option<&'a Route> {
         let lengths = self.lengths.get(&(table, is_v6(destination)))?;
-        for &length in lengths {
+        lengths.iter().find_map(|&length| {
             let net = IpNet::new(destination, length).ok()?.trunc();
-            let Some(route) = self
-                .routes
-                .get(&(table, net))
-                .and_then(|equals| winner(equals))
-            else {
-                continue;
-            };
-            if suppress.is_some_and(|suppress| u32::from(length) <= suppress) {
-                return None;
-            }
-            return (route.kind != RouteKind::Throw).then_some(route);
-        }
-        None
+            let equals = self.to(table, net).iter().copied();
+            equals.into_iter().find(|route| counts(route))
+        })
+    }
+
+    /// Whether a rule leads to a table, or no rules are known and it is one of the usual three.
+    pub fn is_used(&self, table: u32) -> bool {
+        [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT].contains(&table)
+            || self.rules.iter().any(|rule| rule.table == table)
     }
 
     /// Routes to exactly this prefix in a table, the winner first.
@@ -96,23 +118,22 @@ impl<'a> Routing<'a> {
     }
 }
 
-/// Of routes to one prefix, lowest metric first, the one that is alive.
-fn winner<'a>(equals: &[&'a Route]) -> Option<&'a Route> {
-    equals
-        .iter()
-        .copied()
-        .find(|route| route.hops.is_empty() || route.hops.iter().any(|hop| !hop.down))
-}
-
 /// Whether a rule takes a packet of this host's own before it has a source, mark or device.
 fn applies(rule: &PolicyRule, destination: IpAddr) -> bool {
-    let conditional = rule.from.is_some_and(|net| net.prefix_len() > 0)
-        || rule.iif.as_deref().is_some_and(|iif| iif != "lo")
-        || rule.oif.is_some()
-        || rule.others;
-    let marked = rule.fwmark.is_some_and(|mark| mark != 0);
-    let to = rule.to.is_none_or(|net| net.contains(&destination));
-    (!conditional && !marked && to) != rule.invert
+    let nowhere: IpAddr = match rule.ipv6 {
+        true => Ipv6Addr::UNSPECIFIED.into(),
+        false => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    // Whether a condition holds that is not known here is not known either way round.
+    if rule.others {
+        return false;
+    }
+    let matches = rule.from.is_none_or(|net| net.contains(&nowhere))
+        && rule.to.is_none_or(|net| net.contains(&destination))
+        && rule.iif.as_deref().is_none_or(|iif| iif == "lo")
+        && rule.oif.is_none()
+        && rule.fwmark.unwrap_or(0) & rule.fwmask.unwrap_or(u32::MAX) == 0;
+    matches != rule.invert
 }
 
 fn is_v6(address: IpAddr) -> bool {

@@ -27,6 +27,14 @@ pub struct Files {
     pub docker: Option<Docker>,
     pub cni: Vec<CniNetwork>,
     pub balancers: Vec<Balancer>,
+    pub service_ranges: Vec<ServiceRange>,
+}
+
+/// A range of Kubernetes' services, of a static pod's manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRange {
+    pub place: Place,
+    pub net: IpNet,
 }
 
 /// Reads them all below `root`. The daemons' command lines must be in `context` already.

@@ -1,0 +1,306 @@
+//! Shapes of ranges that collide, and of those that only look like it.
+use crate::finding::{Code, Finding, Severity};
+use crate::rules::testing::{findings, report};
+
+/// A host at 10.1.1.95 whose tunnel carries `network`, with `own` as its subnet.
+fn host(network: &str, own: &str, more: &str) -> String {
+    let first = own.split('/').next().expect("an address");
+    let key = own.replace('/', "-");
+    format!(
+        r#"
+        link lo
+        link eth0
+        link flannel0 tun mtu 1472
+        link docker0 bridge
+        address 127.0.0.1/8 dev lo scope host
+        address 10.1.1.95/24 dev eth0
+        address {first}/32 dev flannel0
+        route default via 10.1.1.1 dev eth0
+        route 10.1.1.0/24 dev eth0 proto kernel scope link
+        route {network} dev flannel0
+        route 10.1.1.95 kind local dev eth0 table 255
+        key v3 /coreos.com/network/config {{"Network":"{network}","Backend":{{"Type":"udp","Port":8285}}}}
+        key v3 /coreos.com/network/subnets/{key} {{"PublicIP":"10.1.1.95"}}
+        {more}"#
+    )
+}
+
+fn only(text: &str) -> Finding {
+    let mut found = findings(text, 101);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+fn evidence(finding: &Finding) -> String {
+    let all = finding.evidence.iter();
+    all.map(|one| format!("{}: {} [{}]\n", one.source, one.what, one.place))
+        .collect()
+}
+
+#[test]
+fn the_underlay_inside_the_overlay() {
+    let text = host(
+        "10.1.0.0/16",
+        "10.1.88.0/24",
+        "lookup gateway 10.1.1.1 dev eth0\nlookup etcd 10.1.7.9 dev flannel0",
+    );
+    let one = only(&text);
+    assert_eq!(one.severity, Severity::Critical);
+    for part in [
+        "10.1.0.0/16",
+        "flannel0",
+        "10.1.1.0/24 on eth0",
+        "etcd 10.1.7.9",
+    ] {
+        assert!(one.title.contains(part), "{part}: {}", one.title);
+    }
+    let evidence = evidence(&one);
+    assert!(evidence.contains("wins for 10.1.1.0/24"), "{evidence}");
+    assert!(
+        evidence.contains("etcd 10.1.7.9 leaves by flannel0"),
+        "{evidence}"
+    );
+}
+
+#[test]
+fn the_overlay_inside_a_route_of_the_underlay() {
+    let text = host(
+        "10.1.2.0/23",
+        "10.1.2.0/25",
+        "route 10.1.0.0/16 via 10.1.1.1 dev eth0",
+    );
+    let one = only(&text);
+    assert!(
+        one.title
+            .contains("10.1.2.0/23 on flannel0 overlaps 10.1.0.0/16 on eth0"),
+        "{}",
+        one.title
+    );
+    let evidence = evidence(&one);
+    assert!(evidence.contains("by its longer prefix"), "{evidence}");
+}
+
+#[test]
+fn of_equal_ranges_the_metric_decides() {
+    let lease = "key v3 /coreos.com/network/subnets/10.1.2.64-26 {\"PublicIP\":\"10.1.1.187\"}\n";
+    let wins = host(
+        "10.1.2.0/24",
+        "10.1.2.0/26",
+        &format!("{lease}route 10.1.2.0/24 via 10.1.1.1 dev eth0 metric 1024"),
+    );
+    let found = evidence(&only(&wins));
+    assert!(
+        found.contains("wins for 10.1.2.0/24, by its lower metric"),
+        "{found}"
+    );
+    let loses = wins.replace(
+        "route 10.1.2.0/24 dev flannel0",
+        "route 10.1.2.0/24 dev flannel0 metric 2048",
+    );
+    let one = only(&loses);
+    assert!(
+        one.title.contains("the underlay takes lease 10.1.2.64/26"),
+        "{}",
+        one.title
+    );
+    assert!(
+        evidence(&one).contains("metric 1024 (table main)]"),
+        "{}",
+        evidence(&one)
+    );
+}
+
+#[test]
+fn a_longer_route_takes_a_lease_away() {
+    let text = host(
+        "172.20.0.0/16",
+        "172.20.5.0/24",
+        "key v3 /coreos.com/network/subnets/172.20.9.0-24 {\"PublicIP\":\"10.1.1.187\"}\nroute 172.20.8.0/21 via 10.1.1.1 dev eth0",
+    );
+    let one = only(&text);
+    assert!(
+        one.title.contains("the underlay takes lease 172.20.9.0/24"),
+        "{}",
+        one.title
+    );
+}
+
+#[test]
+fn a_route_of_another_table_counts_where_a_rule_leads_there() {
+    let text = host(
+        "172.20.0.0/16",
+        "172.20.5.0/24",
+        "rule 0 lookup 255\nrule 100 from 10.8.0.0/16 lookup 7\nrule 32766 lookup 254\nroute 172.20.0.0/14 via 10.1.1.1 dev eth0 table 7",
+    );
+    assert!(only(&text).title.contains("172.20.0.0/14 on eth0"));
+    let unused = text.replace("lookup 7", "lookup 8");
+    assert!(findings(&unused, 101).is_empty());
+}
+
+#[test]
+fn what_is_the_overlays_own_collides_with_nothing() {
+    let own = "address 192.168.69.1/24 dev docker0\nroute 192.168.69.0/24 dev docker0 proto kernel\nroute 192.168.13.0/24 via 10.1.1.187 dev eth0\nkey v3 /coreos.com/network/subnets/192.168.13.0-24 {\"PublicIP\":\"10.1.1.187\"}\nroute 192.168.69.1 kind local dev docker0 table 255";
+    let text = host("192.168.0.0/16", "192.168.69.0/24", own);
+    assert!(
+        findings(&text, 101).is_empty(),
+        "{:?}",
+        findings(&text, 101)
+    );
+    // The range of an older lease on docker0 is ND106's.
+    let stale = text.replace("192.168.69.1/24 dev docker0", "192.168.77.1/24 dev docker0");
+    assert!(findings(&stale, 101).is_empty());
+}
+
+#[test]
+fn halves_of_the_default_route_are_no_range() {
+    let vpn = "link tun0 tun\naddress 10.8.0.6/24 dev tun0\nroute 0.0.0.0/1 via 10.8.0.1 dev tun0\nroute 128.0.0.0/1 via 10.8.0.1 dev tun0\nroute unspec kind unreachable";
+    let vpn = vpn.replace(
+        "route unspec kind unreachable",
+        "route 192.168.0.0/16 kind unreachable metric 4278198272",
+    );
+    let text = host("192.168.0.0/16", "192.168.69.0/24", &vpn);
+    assert!(
+        findings(&text, 101).is_empty(),
+        "{:?}",
+        findings(&text, 101)
+    );
+}
+
+#[test]
+fn a_left_over_route_by_itself_is_no_collision_of_ranges() {
+    let text = host(
+        "192.168.0.0/16",
+        "192.168.69.0/24",
+        "route 192.168.77.0/24 via 10.1.1.177 dev eth0 onlink",
+    );
+    assert!(findings(&text, 101).is_empty());
+    let lan = host(
+        "192.168.0.0/16",
+        "192.168.69.0/24",
+        "route 192.168.77.0/24 via 10.1.1.177 dev eth0 proto bird",
+    );
+    assert!(only(&lan).title.contains("192.168.77.0/24"));
+}
+
+#[test]
+fn a_nameserver_behind_the_default_route_is_caught_without_any_range_of_ours() {
+    let text = host(
+        "172.20.0.0/16",
+        "172.20.5.0/24",
+        "key v3 /coreos.com/network/subnets/172.20.9.0-24 {\"PublicIP\":\"10.1.1.187\"}\nnameserver 172.20.0.2",
+    );
+    let one = only(&text);
+    assert!(
+        one.title.contains("takes nameserver 172.20.0.2"),
+        "{}",
+        one.title
+    );
+    assert_eq!(findings(&text, 102)[0].cause, Some(Code(101)));
+}
+
+#[test]
+fn of_several_networks_the_one_that_collides_is_named() {
+    let text = r#"
+        link eth0
+        link flannel0 tun
+        link flannel1 tun
+        address 10.1.1.95/24 dev eth0
+        address 10.1.88.0/32 dev flannel0
+        address 192.168.69.0/32 dev flannel1
+        route 10.1.0.0/16 dev flannel0
+        route 192.168.0.0/16 dev flannel1
+        route 10.1.1.0/24 dev eth0 proto kernel
+        key v3 /coreos.com/network/blue/config {"Network":"10.1.0.0/16"}
+        key v3 /coreos.com/network/blue/subnets/10.1.88.0-24 {"PublicIP":"10.1.1.95"}
+        key v3 /coreos.com/network/green/config {"Network":"192.168.0.0/16"}
+        key v3 /coreos.com/network/green/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95"}
+        key v3 /elsewhere/config {"Network":"10.1.1.0/25"}
+    "#;
+    let one = only(text);
+    assert!(
+        one.title.contains("10.1.0.0/16 on flannel0"),
+        "{}",
+        one.title
+    );
+    let fix = one.fix.join("\n");
+    assert!(
+        fix.contains("put /coreos.com/network/blue/config '{\"Network\":\"172.16.0.0/16\"}'"),
+        "{fix}"
+    );
+}
+
+#[test]
+fn the_backend_stays_and_the_bounds_go_when_the_key_is_written() {
+    let text = host("10.1.0.0/16", "10.1.88.0/24", "").replace(
+        "\"Backend\"",
+        "\"SubnetMin\":\"10.1.8.0\",\"SubnetLen\":24,\"Backend\"",
+    );
+    let fix = only(&text).fix.join("\n");
+    assert!(
+        fix.contains("ETCDCTL_API=3 etcdctl put /coreos.com/network/config"),
+        "{fix}"
+    );
+    assert!(
+        fix.contains("\"Port\":8285")
+            && fix.contains("\"SubnetLen\":24")
+            && !fix.contains("SubnetMin"),
+        "{fix}"
+    );
+    let v2 = text.replace("key v3", "key v2");
+    assert!(
+        only(&v2)
+            .fix
+            .join("\n")
+            .contains("ETCDCTL_API=2 etcdctl set /coreos.com/network/config")
+    );
+}
+
+#[test]
+fn vxlan_and_host_gw_without_a_registry() {
+    let vxlan = r#"
+        link eth0
+        link flannel.1 vxlan
+        address 10.244.2.7/24 dev eth0
+        address 10.244.0.0/32 dev flannel.1
+        route 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink
+        route 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink metric 5
+        route 10.244.2.0/24 dev eth0 proto kernel scope link
+    "#;
+    assert!(only(vxlan).title.contains("10.244.2.0/24 on eth0"));
+    assert!(
+        findings(
+            &vxlan.replace("10.244.2.7/24", "192.0.2.7/24").replace(
+                "route 10.244.2.0/24 dev eth0",
+                "route 192.0.2.0/24 dev eth0"
+            ),
+            101
+        )
+        .is_empty()
+    );
+    let gateway = r#"
+        link eth0
+        link cni0 bridge
+        address 192.0.2.7/24 dev eth0
+        address 10.244.0.1/24 dev cni0
+        route 192.0.2.0/24 dev eth0 proto kernel
+        route 10.244.1.0/24 via 192.0.2.8 dev eth0
+        route 10.244.0.0/24 dev cni0 proto kernel
+        key v3 /coreos.com/network/config {"Network":"10.244.0.0/16","Backend":{"Type":"host-gw"}}
+        key v3 /coreos.com/network/subnets/10.244.0.0-24 {"PublicIP":"192.0.2.7","BackendType":"host-gw"}
+        key v3 /coreos.com/network/subnets/10.244.1.0-24 {"PublicIP":"192.0.2.8","BackendType":"host-gw"}
+    "#;
+    assert!(findings(gateway, 101).is_empty());
+    assert!(
+        !findings(
+            &gateway.replace("192.0.2.7/24 dev eth0", "10.244.9.7/22 dev eth0"),
+            101
+        )
+        .is_empty()
+    );
+}
+
+#[test]
+fn a_host_without_an_overlay_says_nothing() {
+    let text = "link eth0\naddress 10.1.1.95/24 dev eth0\nroute default via 10.1.1.1 dev eth0\nnameserver 10.1.0.2";
+    assert!(report(text).findings.is_empty());
+}
