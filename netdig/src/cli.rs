@@ -1,4 +1,5 @@
 //! The command line, as clap structs; nothing else.
+pub mod doctor;
 pub mod etcd;
 pub mod lab;
 pub mod overlay;
@@ -21,6 +22,12 @@ pub struct Cli {
 pub enum Command {
     /// Decode tunnelled packets, live or from a file
     Overlay(Box<overlay::OverlayArgs>),
+    /// One look at routes, links, sysctls, etcd and files; findings; ends
+    Doctor(Box<doctor::DoctorArgs>),
+    /// The page of a finding
+    Explain(doctor::ExplainArgs),
+    /// The list of findings
+    Rules(doctor::RulesArgs),
     /// A scenario in network namespaces: list, up, status, exec, run, down
     Lab(lab::LabArgs),
 }

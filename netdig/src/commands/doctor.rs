@@ -81,10 +81,14 @@ fn show(args: &DoctorArgs, view: &View<'_>, report: &Report) -> Result<()> {
 fn json(report: &Report) -> Result<()> {
     let now = unix_now();
     for one in &report.findings {
-        print(&object("finding", now, finding::json(one)))?;
+        print(String::from_utf8_lossy(&finding::json(one, now)).trim_end())?;
     }
     let tally = Tally::of(&report.findings);
-    print(&object("summary", now, serde_json::json!({ "findings": tally.json() })))?;
+    print(&object(
+        "summary",
+        now,
+        serde_json::json!({ "findings": tally.json() }),
+    ))?;
     Ok(())
 }
 

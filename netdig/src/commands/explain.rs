@@ -55,7 +55,7 @@ fn needs(rule: &Rule) -> Vec<&'static str> {
 
 fn table() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["CODE", "SEVERITY", "NAME", "WHAT", "NEEDS"]);
     for rule in RULES {
         let code = rule.code.to_string();

@@ -1,7 +1,10 @@
 //! One file a subcommand: each wires sources, engine and outputs together.
+pub mod doctor;
+pub mod explain;
 mod hints;
 pub mod lab;
 pub mod overlay;
+mod print;
 mod privileges;
 mod stop;
 
@@ -25,6 +28,9 @@ pub fn main() -> ExitCode {
     });
     let result = match cli.command {
         Command::Overlay(args) => overlay::overlay(&args).map(|()| true),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Rules(args) => explain::rules(&args),
         Command::Lab(args) => lab::lab(args.command),
     };
     match result {

@@ -5,7 +5,6 @@
 //! stands in [`Context::unread`], so that no rule takes silence for an answer.
 mod bounded;
 pub mod containers;
-
 pub mod counters;
 pub mod files;
 pub mod firewall;
@@ -18,13 +17,10 @@ mod proc;
 pub mod processes;
 pub mod read;
 pub mod registry;
-<<<<<<< HEAD
 pub mod saved;
+pub mod service_ranges;
 pub mod sockets;
 pub mod sysctls;
-=======
-pub mod service_ranges;
->>>>>>> d-collisions
 
 use std::collections::BTreeMap;
 

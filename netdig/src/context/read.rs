@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use super::namespace::{Namespace, inside};
 use super::{Context, Host, SCHEMA};
-use super::{containers, counters, files, firewall, netlink, processes, registry, sockets, sysctls};
+use super::{containers, counters, files, netlink, processes, registry, sockets, sysctls};
 
 /// What to look at.
 pub struct Look<'a> {
@@ -33,25 +33,19 @@ fn within(look: &Look<'_>) -> Context {
         host: host(look.netns),
         ..Context::default()
     };
-    let root = look.namespace.map_or_else(|| Path::new("/").into(), Namespace::root);
-    // The firewall's tools are programs that take their time: they run beside the rest.
-    std::thread::scope(|scope| {
-        let walls = scope.spawn(firewall::read_apart);
-        netlink::read(&mut context);
-        sysctls::read(&mut context);
-        counters::read(&mut context);
-        processes::read(&mut context);
-        sockets::read(&mut context);
-        files::read(&mut context, &root);
-        registry::read(&mut context, look.registry);
-        containers::read(&mut context);
-        let wanted = netlink::critical(&context);
-        netlink::look_up(&mut context, &wanted);
-        if let Ok((walls, unread)) = walls.join() {
-            context.firewall = walls;
-            context.unread.extend(unread);
-        }
-    });
+    let root = look
+        .namespace
+        .map_or_else(|| Path::new("/").into(), Namespace::root);
+    netlink::read(&mut context);
+    sysctls::read(&mut context);
+    counters::read(&mut context);
+    processes::read(&mut context, &root);
+    sockets::read(&mut context);
+    files::read(&mut context, &root);
+    registry::read(&mut context, look.registry);
+    containers::read(&mut context, &root, &netlink::read);
+    let wanted = netlink::critical(&context);
+    netlink::look_up(&mut context, &wanted);
     super::mask::registry(&mut context.registry);
     context
 }

@@ -91,6 +91,7 @@ fn socket(line: &str, table: &str) -> Option<Socket> {
         inode,
         pid: None,
         comm: None,
+        peer_mtu: None,
     })
 }
 

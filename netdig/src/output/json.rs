@@ -216,7 +216,7 @@ fn lost_by(summary: &Summary) -> Vec<LostBy<'_>> {
         .collect()
 }
 
-fn write(out: &mut Vec<u8>, object: &impl Serialize) {
+pub(super) fn write(out: &mut Vec<u8>, object: &impl Serialize) {
     let start = out.len();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Harmless);
     // Plain structs with string keys; a Vec takes all.

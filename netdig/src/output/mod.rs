@@ -1,11 +1,13 @@
 //! Where packets and findings go: one module a format.
 pub mod capture;
 pub mod clock;
+pub mod finding;
 pub mod hexdump;
 pub mod json;
 pub mod line;
 pub mod pcap;
 pub mod pcapng;
+pub mod report;
 mod sink;
 pub mod summary;
 pub mod text;

@@ -1,6 +1,6 @@
 //! What a look says, on one screen: who was looked at, the findings, the worst of them in
 //! full, and how much was checked.
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, Table, Width, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, Table, presets};
 use serde_json::{Value, json};
 
 use super::finding;
@@ -61,7 +61,10 @@ impl std::fmt::Display for Tally {
             medium,
             info,
         } = self;
-        write!(f, "{critical} critical, {high} high, {medium} medium, {info} info")
+        write!(
+            f,
+            "{critical} critical, {high} high, {medium} medium, {info} info"
+        )
     }
 }
 
@@ -96,7 +99,17 @@ pub fn text(view: &View<'_>, report: &Report, style: ReportStyle) -> String {
                 true => usize::MAX,
                 false => IN_FULL,
             });
-        blocks.extend(shown.map(|one| finding::text(one, style.color, style.width)));
+        blocks.extend(shown.map(|one| {
+            finding::text(
+                one,
+                finding::Style {
+                    color: style.color,
+                    width: usize::from(style.width),
+                },
+            )
+            .trim_end()
+            .to_owned()
+        }));
     }
     blocks.push(footer(report, style, &ordered));
     blocks.join("\n\n")
@@ -109,21 +122,30 @@ fn by_cause(findings: &[Finding]) -> Vec<&Finding> {
         let first = !ordered.iter().any(|one| one.code == finding.code);
         ordered.push(finding);
         if first {
-            let of_it = findings.iter().filter(|one| one.cause == Some(finding.code));
+            let of_it = findings
+                .iter()
+                .filter(|one| one.cause == Some(finding.code));
             ordered.extend(of_it);
         }
     }
     // One that comes of a consequence.
     let placed: Vec<*const Finding> = ordered.iter().map(|one| std::ptr::from_ref(*one)).collect();
-    ordered.extend(findings.iter().filter(|one| !placed.contains(&std::ptr::from_ref(*one))));
+    ordered.extend(
+        findings
+            .iter()
+            .filter(|one| !placed.contains(&std::ptr::from_ref(*one))),
+    );
     ordered
 }
 
 fn looked_at(view: &View<'_>) -> String {
     let context = view.context;
-    let mut head = finding::escaped(&context.host.name);
+    let mut head = finding::harmless(&context.host.name);
     if let Some(netns) = &context.host.netns {
-        head.push_str(&format!(" (network namespace {})", finding::escaped(netns)));
+        head.push_str(&format!(
+            " (network namespace {})",
+            finding::harmless(netns)
+        ));
     }
     let overlays: Vec<String> = view
         .overlays
@@ -131,24 +153,32 @@ fn looked_at(view: &View<'_>) -> String {
         .map(|overlay| {
             let ranges: Vec<String> = overlay.networks.iter().map(ToString::to_string).collect();
             let backend = overlay.backend.as_deref().unwrap_or("unknown backend");
-            let own = overlay.own_subnet.map_or_else(String::new, |net| format!(", here {net}"));
+            let own = overlay
+                .own_subnet
+                .map_or_else(String::new, |net| format!(", here {net}"));
             let leases = match overlay.leases.len() {
                 0 => String::new(),
                 1 => ", 1 lease".to_owned(),
                 count => format!(", {count} leases"),
             };
-            format!("{} by {}{own}{leases}", ranges.join(" and "), finding::escaped(backend))
+            format!(
+                "{} by {}{own}{leases}",
+                ranges.join(" and "),
+                finding::harmless(backend)
+            )
         })
         .collect();
     match overlays.is_empty() {
-        true => format!("{head}: no overlay network found (no device, subnet.env or key of flannel's)"),
+        true => {
+            format!("{head}: no overlay network found (no device, subnet.env or key of flannel's)")
+        }
         false => format!("{head}: overlay {}", overlays.join("; ")),
     }
 }
 
 fn list(findings: &[&Finding], style: ReportStyle) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_width(style.width);
     table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
     if style.color {
@@ -169,14 +199,13 @@ fn list(findings: &[&Finding], style: ReportStyle) -> String {
             Some(cause) => format!("↳ of {cause}: "),
             None => String::new(),
         };
-        let title = format!("{link}{}", finding::escaped(&finding.title));
+        let title = format!("{link}{}", finding::harmless(&finding.title));
         table.add_row([severity, Cell::new(finding.code), Cell::new(title)]);
     }
     for column in table.column_iter_mut().take(2) {
         column.set_constraint(ColumnConstraint::ContentWidth);
         column.set_cell_alignment(CellAlignment::Left);
     }
-    let _ = Width::Fixed(style.width);
     table.trim_fmt()
 }
 
@@ -189,11 +218,18 @@ fn footer(report: &Report, style: ReportStyle, ordered: &[&Finding]) -> String {
         text.push_str(&format!(", {unchecked} not (ND903)"));
     }
     if by_packets > 0 {
-        text.push_str(&format!(", {by_packets} more watch packets: netdig overlay"));
+        text.push_str(&format!(
+            ", {by_packets} more watch packets: netdig overlay"
+        ));
     }
-    let serious = ordered.iter().filter(|one| one.severity > Severity::Info).count();
+    let serious = ordered
+        .iter()
+        .filter(|one| one.severity > Severity::Info)
+        .count();
     if style.details && !style.verbose && serious > IN_FULL {
-        text.push_str("\nAll findings in full: netdig doctor -v; one finding's page: netdig explain CODE");
+        text.push_str(
+            "\nAll findings in full: netdig doctor -v; one finding's page: netdig explain CODE",
+        );
     } else if serious > 0 {
         text.push_str("\nOne finding's page: netdig explain CODE");
     }

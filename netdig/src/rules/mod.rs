@@ -3,8 +3,8 @@
 //!
 //! To add one: `rules/ndNNN_<name>.rs` with a `RULE` and its tests, its page in
 //! docs/playbooks, and a line each in the list of modules and in [`RULES`].
-<<<<<<< HEAD
 pub mod backend;
+mod collisions;
 mod draft;
 mod evaluate;
 mod nd101_overlay_underlay_overlap;
@@ -22,11 +22,6 @@ mod nd301_mtu_mismatch;
 mod nd304_port_conflict;
 mod nd306_vtep_mac_mismatch;
 mod nd903_no_permission;
-=======
-mod collisions;
-mod draft;
-mod evaluate;
->>>>>>> d-collisions
 pub mod prefixes;
 mod renumber;
 pub mod routing;
@@ -82,9 +77,6 @@ pub const RULES: &[Rule] = &[
     nd304_port_conflict::RULE,
     nd306_vtep_mac_mismatch::RULE,
     nd903_no_permission::RULE,
-<<<<<<< HEAD
-=======
->>>>>>> d-collisions
 ];
 
 /// The rule of a code.
