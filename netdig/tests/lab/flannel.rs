@@ -96,6 +96,22 @@ impl Own {
         serde_json::from_str(&said).expect("JSON")
     }
 
+    /// A key's entry, of v2 a `node`; null where there is none.
+    fn entry(&self, api: &str, key: &str) -> Value {
+        if api == "v2" {
+            return self.v2(key, &[])["node"].clone();
+        }
+        let shown = self.etcdctl(&["get", "-w", "json", key]);
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        shown["kvs"][0].clone()
+    }
+
+    fn expires(&self, api: &str, key: &str) -> bool {
+        let entry = self.entry(api, key);
+        assert!(entry.is_object(), "{api} {key} is gone");
+        entry["lease"].as_i64().unwrap_or_default() != 0 || entry["ttl"].is_u64()
+    }
+
     fn ping(&self) {
         let words = ["ping", "-n", "-c", "1", "-W", "5", "10.5.13.2"];
         self.lab.exec_ok("ca", &words);
@@ -254,36 +270,41 @@ fn host_gw_routes_by_the_public_address_until_the_lease_expires() {
     assert_eq!(version(), None);
 }
 
-/// A key that somebody wrote for a host without a time to live is a reservation.
+/// A key of v2 that somebody wrote for a host without a time to live is a reservation; of v3
+/// flanneld takes it for one that has ended, and writes its own in its place.
 #[test]
-fn a_reservation_stays_one_and_outlives_its_daemon() {
+fn a_reservation_stays_one_where_flanneld_knows_them() {
     if !privileged() {
         return;
     }
-    let key = "/coreos.com/network/subnets/10.5.13.0-24";
-    let reserved = format!(
-        "[[key]]\nkey = \"{key}\"\nvalue = '{{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"host-gw\"}}'\n"
-    );
-    let text = scenario("backend = \"host-gw\"\nttl_s = 2") + &reserved;
-    let own = Own::up("reserved3", &text);
-    own.ping();
-    let entry = |key: &str| {
-        let shown = own.etcdctl(&["get", "-w", "json", key]);
-        let shown: Value = serde_json::from_str(&shown).expect("JSON");
-        shown["kvs"][0].clone()
-    };
-    let expires = |entry: &Value| entry["lease"].as_i64().unwrap_or_default() != 0;
-    assert!(!expires(&entry(key)), "{}", entry(key));
-    // Beside it one that expires, and is renewed until its time is over twice.
-    let other = "/coreos.com/network/subnets/10.5.52.0-24";
-    assert!(expires(&entry(other)), "{}", entry(other));
-    kill(own.daemon("two").0);
-    let first = entry(other)["version"].as_u64().expect("a version");
-    wait_until("the other lease is renewed three times", || {
-        entry(other)["version"].as_u64() >= Some(first + 3)
-    });
-    assert!(entry(key)["value"].is_string(), "{}", entry(key));
-    own.ping();
+    for (api, stays) in [("v2", true), ("v3", false)] {
+        let key = "/coreos.com/network/subnets/10.5.13.0-24";
+        let reserved = format!(
+            "[[key]]\nkey = \"{key}\"\napi = \"{api}\"\n\
+             value = '{{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"host-gw\"}}'\n"
+        );
+        let overlay = format!("backend = \"host-gw\"\nttl_s = 2\napi = \"{api}\"");
+        let own = Own::up(
+            &format!("reserved{}", &api[1..]),
+            &(scenario(&overlay) + &reserved),
+        );
+        own.ping();
+        assert_eq!(!own.expires(api, key), stays, "{api}");
+        kill(own.daemon("two").0);
+        if stays {
+            // Two times to live later, as the other's renewals tell, it is there still.
+            let other = "/coreos.com/network/subnets/10.5.52.0-24";
+            let index = || own.entry("v2", other)["modifiedIndex"].as_u64();
+            for _ in 0..3 {
+                let before = index();
+                wait_until("the other lease is renewed", || index() > before);
+            }
+            own.ping();
+            assert!(!own.expires(api, key), "{api}");
+        } else {
+            wait_until("the lease is gone", || own.entry("v3", key).is_null());
+        }
+    }
 }
 
 #[test]
