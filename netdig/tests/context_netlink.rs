@@ -812,3 +812,66 @@ fn a_namespace_that_is_not_entered_keeps_its_own_links() {
     let names = net.read().net.links.len();
     assert!(names > 10, "{names}");
 }
+
+#[test]
+fn a_flood_of_changes_says_that_everything_changed() {
+    let Some(net) = Net::new("flood") else {
+        return;
+    };
+    net.ip(LINKS);
+    let mut follower = net.inside(netlink::Follower::open).expect("a follower");
+    let line = |number: u32| {
+        let [_, a, b, c] = number.to_be_bytes();
+        format!("route add 10.{a}.{b}.{c}/32 dev br0\n")
+    };
+    net.ip(&(0..40_000).map(line).collect::<String>());
+    assert_eq!(follower.changes(), netlink::Changes::all());
+    // It hears on behind the gap.
+    net.ip("rule add fwmark 7 lookup 9 priority 77");
+    let changes = wait_for(&mut follower, &[Part::PolicyRules]);
+    assert!(!changes.has(Part::Links), "{changes:?}");
+    // A table that is longer than a buffer is read whole.
+    let routes = net.read().net.routes;
+    let added = routes.iter().filter(|route| route.protocol == "boot");
+    assert_eq!(added.count(), 40_000);
+}
+
+/// Turns a link's checksum offload off, as `ethtool -K LINK tx off`.
+fn checksums_off(link: &str) {
+    /// Command of linux/ethtool.h.
+    const ETHTOOL_STXCSUM: u32 = 0x17;
+    let mut words = [ETHTOOL_STXCSUM, 0];
+    // SAFETY: zeros are a valid ifreq; it points to the words, which outlive the call.
+    let result = unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        for (to, from) in request.ifr_name.iter_mut().zip(link.bytes()) {
+            *to = from as libc::c_char;
+        }
+        request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
+        let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0);
+        let result = libc::ioctl(socket, libc::SIOCETHTOOL as _, &raw mut request);
+        libc::close(socket);
+        result
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn offloads_of_a_vxlan_and_its_underlay_are_read() {
+    const NAME: &str = "tx-checksum-ip-generic";
+    let Some(net) = Net::new("offloads") else {
+        return;
+    };
+    net.ip(LINKS);
+    let offload = |context: &Context, link: &str| {
+        let link = context.net.link(link).expect("the link");
+        link.offloads.get(NAME).copied()
+    };
+    let before = net.read();
+    let seen = ["flannel.1", "e0", "br0"].map(|link| offload(&before, link));
+    assert_eq!(seen, [Some(true), Some(true), None]);
+    net.inside(|| checksums_off("flannel.1"));
+    let after = net.read();
+    let seen = ["flannel.1", "e0", "br0"].map(|link| offload(&after, link));
+    assert_eq!(seen, [Some(false), Some(true), None]);
+}
