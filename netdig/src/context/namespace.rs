@@ -138,3 +138,33 @@ fn is_network_namespace(file: &File) -> bool {
     // SAFETY: the request takes no argument, and the descriptor is open.
     unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) == libc::CLONE_NEWNET }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_process_are_below_its_root() {
+        let pid = std::process::id();
+        let own = Namespace::open(&format!("pid:{pid}")).expect("the own one");
+        assert_eq!(own.root(), PathBuf::from(format!("/proc/{pid}/root")));
+        assert_eq!(own.etc(), None);
+        let by_path = Namespace::open("/proc/self/ns/net").expect("the own one");
+        assert_eq!(by_path.root(), PathBuf::from("/"));
+        assert_eq!(by_path.etc(), None);
+        assert_eq!(by_path.inode, own.inode);
+    }
+
+    #[test]
+    fn what_is_no_network_namespace_is_said_to_be_none() {
+        for (text, word) in [
+            ("pid:one", "no process id"),
+            ("/proc/self/ns/uts", "no network namespace"),
+            ("/dev/null", "no network namespace"),
+            ("no-such-name", "ip netns list"),
+        ] {
+            let error = Namespace::open(text).err().expect("an error").to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

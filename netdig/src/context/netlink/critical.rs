@@ -108,6 +108,9 @@ fn host_of(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::files::{Balancer, Nameserver, Place, Server};
+    use crate::context::net::{Address, NextHop, Route, RouteKind};
+    use crate::context::registry::{Endpoint, Key, Value};
 
     #[test]
     fn hosts_written_in_numbers_are_found() {
@@ -139,6 +142,86 @@ mod tests {
         ] {
             let subnet = subnet.parse().expect("a subnet");
             assert_eq!(first(subnet), address.parse().ok(), "{subnet}");
+        }
+    }
+
+    #[test]
+    fn what_the_context_names_is_asked_for_once_a_role() {
+        let mut context = Context::default();
+        for (address, behind_stub) in [
+            ("127.0.0.53", false),
+            ("10.1.0.2", true),
+            ("10.1.0.2", false),
+        ] {
+            context.files.nameservers.push(Nameserver {
+                address: address.parse().expect("an address"),
+                place: Place::default(),
+                behind_stub,
+            });
+        }
+        context.net.addresses.push(Address {
+            link: "eth0".to_owned(),
+            net: "10.1.1.95/24".parse().expect("a prefix"),
+            peer: None,
+            scope: "global".to_owned(),
+            secondary: false,
+        });
+        for via in ["10.1.1.1", "fe80::1", "10.1.1.1"] {
+            context.net.routes.push(route(via));
+        }
+        context.registry.endpoints.push(Endpoint {
+            url: "http://10.1.1.3:2379".to_owned(),
+            ..Endpoint::default()
+        });
+        for (subnet, public) in [("10.5.1.0-24", "10.1.1.95"), ("10.5.2.0-24", "10.1.1.187")] {
+            context.registry.keys.push(Key {
+                key: format!("/coreos.com/network/subnets/{subnet}"),
+                value: Value::Text(format!("{{\"PublicIP\":\"{public}\"}}")),
+                ..Key::default()
+            });
+        }
+        let server = |address: &str| Server {
+            address: address.to_owned(),
+            ..Server::default()
+        };
+        context.files.balancers.push(Balancer {
+            servers: vec![server("10.5.2.9:80"), server(":80"), server("localhost:80")],
+            ..Balancer::default()
+        });
+        let found = critical(&context);
+        let found: Vec<String> = found
+            .iter()
+            .map(|(address, role)| format!("{address} {}", role.name()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "10.1.0.2 nameserver",
+                "10.1.1.1 gateway",
+                "10.1.1.3 etcd",
+                "10.1.1.95 peer",
+                "10.1.1.187 peer",
+                "10.5.2.1 remote subnet",
+                "10.5.2.9 upstream",
+            ]
+        );
+    }
+
+    fn route(via: &str) -> Route {
+        let via: IpAddr = via.parse().expect("an address");
+        Route {
+            to: IpNet::new(via, 0).expect("a prefix").trunc(),
+            kind: RouteKind::Unicast,
+            table: 254,
+            metric: 0,
+            hops: vec![NextHop {
+                via: Some(via),
+                ..NextHop::default()
+            }],
+            source: None,
+            protocol: String::new(),
+            scope: String::new(),
+            mtu: None,
         }
     }
 }

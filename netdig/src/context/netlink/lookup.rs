@@ -88,14 +88,15 @@ fn ask(context: &mut Context, destinations: &[IpAddr]) -> Vec<Option<Answer>> {
 
 fn question(destination: IpAddr, prefix: bool) -> RouteMessage {
     let mut message = RouteMessage::default();
-    let (family, length) = match destination {
-        IpAddr::V4(_) => (AddressFamily::Inet, 32),
-        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    // Without the flag every answer of IPv4 says table main; IPv6 tells the table, and takes
+    // the flag for a mistake.
+    let (family, length, flags) = match destination {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32, RouteFlags::LookupTable),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128, RouteFlags::empty()),
     };
     message.header.address_family = family;
     message.header.destination_prefix_length = length;
-    // Without it every answer says table main.
-    message.header.flags = RouteFlags::LookupTable;
+    message.header.flags = flags;
     if prefix {
         message.header.flags |= RouteFlags::FibMatch;
     }

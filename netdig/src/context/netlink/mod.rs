@@ -11,6 +11,7 @@ mod links;
 mod lookup;
 mod neighbours;
 mod nexthops;
+mod offloads;
 mod policy;
 mod routes;
 mod socket;
@@ -68,6 +69,9 @@ fn read_parts(context: &mut Context, parts: &[Part]) {
     let names = Names::of(&context.net.links);
     for &part in parts {
         read_part(context, part, &mut conversation, &names);
+    }
+    if parts.contains(&Part::Links) {
+        offloads::add(&mut context.net);
     }
 }
 

@@ -243,3 +243,50 @@ fn protocol_name(protocol: u8) -> String {
     };
     name.to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `10.2.0.0/16`, metric 5, over two hops.
+    fn message() -> Vec<u8> {
+        let mut message = vec![2, 16, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        message.extend([8, 0, 1, 0, 10, 2, 0, 0]);
+        message.extend([8, 0, 6, 0, 5, 0, 0, 0]);
+        message.extend([36, 0, 9, 0]);
+        message.extend([16, 0, 0, 2, 7, 0, 0, 0, 8, 0, 5, 0, 10, 1, 1, 1]);
+        message.extend([16, 0, 1, 0, 8, 0, 0, 0, 8, 0, 5, 0, 10, 1, 1, 2]);
+        message
+    }
+
+    fn told(message: &[u8]) -> Option<String> {
+        let told = parse(message, &Names::default())?;
+        Some(told.route.to_string())
+    }
+
+    #[test]
+    fn a_cut_message_keeps_what_came_whole() {
+        let message = message();
+        let whole = "10.2.0.0/16 nexthop via 10.1.1.1 dev if7 nexthop via 10.1.1.2 dev if8 \
+                     metric 5 (table main)";
+        assert_eq!(told(&message).as_deref(), Some(whole));
+        let cut = told(&message[..message.len() - 1]);
+        assert_eq!(cut.as_deref(), Some("10.2.0.0/16 metric 5 (table main)"));
+        assert_eq!(told(&message[..11]), None);
+    }
+
+    #[test]
+    fn any_byte_may_be_wrong() {
+        let message = message();
+        for at in 0..message.len() {
+            for value in [0, 1, 3, 4, 5, 16, 33, 128, 255] {
+                let mut damaged = message.clone();
+                damaged[at] = value;
+                // The family, the prefix length and the kind are all that a route cannot do without.
+                let known = told(&damaged).is_some();
+                assert!(known || [0, 1, 7].contains(&at), "byte {at} as {value}");
+                told(&damaged[..at]);
+            }
+        }
+    }
+}
