@@ -5,6 +5,15 @@
 //! docs/playbooks, and a line each in the list of modules and in [`RULES`].
 mod draft;
 mod evaluate;
+mod nd401_nat_public_ip;
+mod nd402_duplicate_lease_owner;
+mod nd403_lease_renumbered;
+mod nd404_subnet_env_missing;
+mod nd405_etcd_api_mismatch;
+mod nd406_backend_type_mixed;
+mod nd407_config_clobber;
+mod nd408_public_ip_unreachable;
+mod nd409_lease_expiring;
 pub mod prefixes;
 pub mod routing;
 #[cfg(test)]
@@ -43,7 +52,17 @@ impl Rule {
 }
 
 /// All rules, in order of their codes.
-pub const RULES: &[Rule] = &[];
+pub const RULES: &[Rule] = &[
+    nd401_nat_public_ip::RULE,
+    nd402_duplicate_lease_owner::RULE,
+    nd403_lease_renumbered::RULE,
+    nd404_subnet_env_missing::RULE,
+    nd405_etcd_api_mismatch::RULE,
+    nd406_backend_type_mixed::RULE,
+    nd407_config_clobber::RULE,
+    nd408_public_ip_unreachable::RULE,
+    nd409_lease_expiring::RULE,
+];
 
 /// The rule of a code.
 pub fn rule(code: Code) -> Option<&'static Rule> {
