@@ -21,6 +21,15 @@ mod nd208_host_gw_not_l2;
 mod nd301_mtu_mismatch;
 mod nd304_port_conflict;
 mod nd306_vtep_mac_mismatch;
+mod nd401_nat_public_ip;
+mod nd402_duplicate_lease_owner;
+mod nd403_lease_renumbered;
+mod nd404_subnet_env_missing;
+mod nd405_etcd_api_mismatch;
+mod nd406_backend_type_mixed;
+mod nd407_config_clobber;
+mod nd408_public_ip_unreachable;
+mod nd409_lease_expiring;
 mod nd903_no_permission;
 pub mod prefixes;
 mod renumber;
@@ -76,6 +85,15 @@ pub const RULES: &[Rule] = &[
     nd301_mtu_mismatch::RULE,
     nd304_port_conflict::RULE,
     nd306_vtep_mac_mismatch::RULE,
+    nd401_nat_public_ip::RULE,
+    nd402_duplicate_lease_owner::RULE,
+    nd403_lease_renumbered::RULE,
+    nd404_subnet_env_missing::RULE,
+    nd405_etcd_api_mismatch::RULE,
+    nd406_backend_type_mixed::RULE,
+    nd407_config_clobber::RULE,
+    nd408_public_ip_unreachable::RULE,
+    nd409_lease_expiring::RULE,
     nd903_no_permission::RULE,
 ];
 

@@ -24,6 +24,8 @@ pub struct Files {
     /// Words of resolv.conf's `options` lines: `ndots:5`, `single-request-reopen`.
     pub resolver_options: Vec<String>,
     pub subnet_env: Vec<SubnetEnv>,
+    /// Units and scripts that read a subnet.env.
+    pub subnet_env_wanted: Vec<SubnetEnvReader>,
     pub docker: Option<Docker>,
     pub cni: Vec<CniNetwork>,
     pub balancers: Vec<Balancer>,
@@ -148,6 +150,15 @@ pub struct SubnetEnv {
     pub broken: Vec<(u32, String)>,
     /// When it was last written, nanoseconds since 1970.
     pub modified_ns: u64,
+}
+
+/// Who reads a subnet.env: docker's unit, by `EnvironmentFile=/run/flannel/subnet.env`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubnetEnvReader {
+    pub place: Place,
+    /// The file that it reads.
+    pub wants: String,
 }
 
 /// What dockerd was told, on its command line or in daemon.json.

@@ -1,6 +1,7 @@
 //! Where etcd may be: what daemons of this host were told, and what listens here.
 use std::path::{Path, PathBuf};
 
+use super::ApiVersion;
 use super::options::{Named, Options, TlsFiles, Url};
 use crate::context::flannel::PREFIX;
 use crate::context::{Context, Process, Socket};
@@ -58,6 +59,20 @@ pub fn flannel_prefixes(context: &Context) -> Vec<String> {
     prefixes
 }
 
+/// The API that flanneld was told to use, where it takes such an option; its own versions use
+/// one alone, which their command line does not show.
+pub fn told_api(context: &Context) -> Option<ApiVersion> {
+    let daemons = context.processes.iter().filter_map(Daemon::of);
+    let flanneld = daemons.filter(|daemon| daemon.program == Program::Flanneld);
+    flanneld
+        .flat_map(|daemon| daemon.told("api"))
+        .find_map(|api| match api.as_str() {
+            "v2" => Some(ApiVersion::V2),
+            "v3" => Some(ApiVersion::V3),
+            _ => None,
+        })
+}
+
 /// Without those that stand below another one; `/` is all.
 fn widest(prefixes: &[String]) -> Vec<String> {
     let folder = |prefix: &str| prefix.trim_end_matches('/').to_owned();
@@ -102,6 +117,8 @@ impl<'a> Daemon<'a> {
         let program = match () {
             () if is("flanneld") => Program::Flanneld,
             () if is("confd") => Program::Confd,
+            // Another program that takes flanneld's options stands for it.
+            () if has_option(process, "etcd-endpoints") => Program::Flanneld,
             () => return None,
         };
         Some(Daemon { process, program })
@@ -220,6 +237,15 @@ impl<'a> Daemon<'a> {
             false => Some(PathBuf::from(path)),
         }
     }
+}
+
+fn has_option(process: &Process, name: &str) -> bool {
+    process.args.iter().skip(1).any(|arg| {
+        let option = arg
+            .strip_prefix('-')
+            .map(|rest| rest.trim_start_matches('-'));
+        option.is_some_and(|option| option.split('=').next() == Some(name))
+    })
 }
 
 /// An etcd of this host, by its listening socket.

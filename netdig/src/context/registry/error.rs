@@ -107,11 +107,18 @@ pub fn http(url: &str, error: &ureq::Error) -> Failure {
     }
     Failure::Down(match error {
         ureq::Error::Timeout(_) => format!("it gave no answer in time ({said})"),
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "it closed the connection without an answer".to_owned()
-        }
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => closed(url),
         ureq::Error::Protocol(_) => format!("what it answers is no HTTP ({said})"),
         ureq::Error::HostNotFound => format!("its name cannot be resolved ({url})"),
         _ => said,
     })
+}
+
+/// A port of the other kind closes so: etcd says nothing to those who do not speak as it does.
+fn closed(url: &str) -> String {
+    match url.starts_with("https://") {
+        true => "it closed the connection while TLS was set up: it may speak no TLS; try http://",
+        false => "it closed the connection without an answer: it may speak TLS; try https://",
+    }
+    .to_owned()
 }

@@ -14,6 +14,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use discover::{flannel_prefixes, told_api};
+pub use near::is_near;
 pub use options::{Named, Options, Said, TlsFiles, Url, User, Which, duration};
 pub use read::read;
 

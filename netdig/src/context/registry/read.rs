@@ -8,7 +8,7 @@ use super::access::Access;
 use super::discover::{self, Sources};
 use super::error::{Failure, Gap, Reading, http};
 use super::options::{Options, Url, Which};
-use super::{Api, Endpoint, Key, Past, Registry, dump, near, v2, v3};
+use super::{Api, Endpoint, Key, Registry, dump, near, v2, v3};
 use crate::context::{Context, Part, Unread};
 
 /// What `/version` says.
@@ -410,16 +410,25 @@ fn version(base: &str, access: &Access) -> Result<Option<String>, (State, String
 fn unreached(error: &ureq::Error) -> bool {
     use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     match error {
-        ureq::Error::Io(io) => matches!(
-            io.kind(),
-            ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut
-        ),
+        ureq::Error::Io(io)
+            if matches!(
+                io.kind(),
+                ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut
+            ) =>
+        {
+            true
+        }
         ureq::Error::Timeout(what) => {
             matches!(what, ureq::Timeout::Connect | ureq::Timeout::Resolve)
         }
         ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        error if unresolved(error) => true,
         _ => false,
     }
+}
+
+fn unresolved(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::HostNotFound) || error.to_string().contains("lookup address")
 }
 
 fn no_connection(error: &ureq::Error) -> String {
@@ -431,7 +440,7 @@ fn no_connection(error: &ureq::Error) -> String {
             "no connection in time: no answer to the first packets".to_owned()
         }
         ureq::Error::Timeout(_) => "its name was not resolved in time".to_owned(),
-        ureq::Error::HostNotFound => "its name cannot be resolved".to_owned(),
+        error if unresolved(error) => format!("its name cannot be resolved ({error})"),
         error => format!("no connection: {error}"),
     }
 }
@@ -474,17 +483,4 @@ fn remembered(keys: &[Key], written: impl Fn(&Key) -> bool) -> Vec<usize> {
     let mut all = of(|name| name.ends_with("/config"));
     all.extend(of(|name| name.contains("/subnets/")));
     all
-}
-
-/// A value that differs from the one after it.
-impl Key {
-    /// The values that it had, the latest first, without those that only repeat the next one.
-    pub fn changes(&self) -> impl Iterator<Item = &Past> {
-        let mut after = &self.value;
-        self.history.iter().filter(move |past| {
-            let differs = past.value != *after;
-            after = &past.value;
-            differs
-        })
-    }
 }

@@ -1,0 +1,230 @@
+//! One lease that two hosts hold.
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::view::Overlay;
+use super::{Draft, Rule, View, nd401_nat_public_ip::nat};
+use crate::context::Part;
+use crate::context::flannel::Lease;
+use crate::context::registry::{Key, Value};
+use crate::finding::{Code, Confidence, Evidence, Severity};
+
+pub const RULE: Rule = Rule {
+    code: Code(402),
+    name: "duplicate-lease-owner",
+    severity: Severity::Critical,
+    title: "Two hosts hold one lease",
+    needs: &[Part::Registry],
+    page: include_str!("../../../docs/playbooks/nd402_duplicate_lease_owner.md"),
+    check,
+};
+
+fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    for overlay in &view.overlays {
+        for lease in &overlay.leases {
+            if let Some(owners) = owners(view, overlay, lease) {
+                found.push(draft(view, lease, &owners));
+            }
+        }
+    }
+}
+
+/// Who writes a lease, the present one first.
+pub struct Owners {
+    now: Ipv4Addr,
+    before: Ipv4Addr,
+    /// What tells of the other one.
+    by: Evidence,
+    certain: bool,
+}
+
+/// The two owners of a lease: its PublicIP goes to and fro; or it is the lease of this host's
+/// own subnet, and another host that lives has it.
+pub fn owners(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> Option<Owners> {
+    let now = lease.public_ip.filter(|ip| nat(*ip).is_none())?;
+    let mut keys = view.context.registry.keys.iter();
+    let key = keys.find(|key| key.api == lease.origin.api && key.key == lease.origin.key)?;
+    if let Some(owners) = alternating(view, key, now) {
+        return Some(owners);
+    }
+    in_use(view, overlay, lease, now)
+}
+
+fn alternating(view: &View<'_>, key: &Key, now: Ipv4Addr) -> Option<Owners> {
+    let past: Vec<Ipv4Addr> = key
+        .history
+        .iter()
+        .map_while(|past| public_ip(&past.value))
+        .collect();
+    let at = past.iter().position(|ip| *ip != now)?;
+    let back = past[at..].contains(&now);
+    // A host that got a new address writes it once; that this host still has the old one
+    // shows that there are two.
+    let still_here = view.context.net.is_local(IpAddr::V4(past[at]));
+    (back || still_here).then(|| Owners {
+        now,
+        before: past[at],
+        by: Evidence::new(
+            key.source(),
+            format!("{} @ {}", key.key, key.history[at].modified),
+            format!("PublicIP was {} then", past[at]),
+        ),
+        certain: back,
+    })
+}
+
+fn public_ip(value: &Value) -> Option<Ipv4Addr> {
+    let value: serde_json::Value = serde_json::from_str(value.text()?).ok()?;
+    value["PublicIP"].as_str()?.parse().ok()
+}
+
+fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: Ipv4Addr) -> Option<Owners> {
+    let file = overlay.subnet_env?;
+    let mine = file.subnet?.trunc() == ipnet::IpNet::V4(lease.subnet);
+    let net = &view.context.net;
+    let neighbour = net
+        .neighbours
+        .iter()
+        .find(|one| one.address == IpAddr::V4(now) && one.mac.is_some())?;
+    if !mine || net.is_local(IpAddr::V4(now)) || neighbour.state == "FAILED" {
+        return None;
+    }
+    let mut way = net
+        .addresses
+        .iter()
+        .filter(|one| one.link == neighbour.link);
+    let before = way.find_map(|one| match one.net.addr() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })?;
+    Some(Owners {
+        now,
+        before,
+        by: Evidence::new(
+            "file",
+            file.file.clone(),
+            format!(
+                "this host, {before}, has FLANNEL_SUBNET in {}",
+                lease.subnet
+            ),
+        ),
+        certain: false,
+    })
+}
+
+fn draft(view: &View<'_>, lease: &Lease, owners: &Owners) -> Draft {
+    let Owners { now, before, .. } = owners;
+    let subnet = lease.subnet;
+    let own = |ip: &Ipv4Addr| match view.context.net.is_local(IpAddr::V4(*ip)) {
+        true => " (this host)",
+        false => "",
+    };
+    let draft = Draft::new(
+        lease.origin.key.clone(),
+        format!(
+            "the lease {subnet} has two owners: {now}{} and {before}{}",
+            own(now),
+            own(before)
+        ),
+    )
+    .because(format!(
+        "Both hosts give addresses of {subnet} to their containers, and the others send to the \
+         one that wrote last. Half of what goes to either arrives at the other. A copied disk \
+         brings that about: the copy has the first host's subnet.env and asks for its lease."
+    ))
+    .seen(Evidence::new(
+        lease.origin.source(),
+        lease.origin.place(),
+        format!("lease {subnet}, PublicIP {now} now"),
+    ))
+    .seen(owners.by.clone())
+    .fix("# on the host that is to move, the copy:")
+    .fix("systemctl stop flanneld docker")
+    .fix("rm /run/flannel/subnet.env && ip link delete docker0")
+    .fix("systemctl start flanneld docker")
+    .fix(format!(
+        "# on the other one, which writes {} again",
+        lease.origin.key
+    ))
+    .fix("systemctl restart flanneld");
+    match owners.certain {
+        true => draft,
+        false => draft.confidence(Confidence::Likely),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{context, findings};
+    use super::super::{View, evaluate};
+    use super::*;
+    use crate::context::files::SubnetEnv;
+    use crate::context::registry::Past;
+
+    const HOST: &str = r#"
+        link eth0
+        address 10.1.1.95/24 dev eth0
+        key v3 /coreos.com/network/config {"Network":"192.168.0.0/16"}
+        key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.187"}
+    "#;
+
+    fn with_past(addresses: &[&str]) -> Vec<String> {
+        let mut context = context(HOST);
+        let past = addresses.iter().map(|ip| Past {
+            value: Value::Text(format!(r#"{{"PublicIP":"{ip}"}}"#)),
+            modified: 7,
+        });
+        context.registry.keys[1].history = past.collect();
+        let report = evaluate(&View::new(&context, None));
+        let mine = report
+            .findings
+            .into_iter()
+            .filter(|one| one.code == Code(402));
+        mine.map(|one| format!("{} {:?}", one.title, one.confidence))
+            .collect()
+    }
+
+    #[test]
+    fn the_address_goes_to_and_fro() {
+        let found = with_past(&["10.1.1.200", "10.1.1.187", "10.1.1.200"]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("192.168.69.0/24") && found[0].contains("10.1.1.187"));
+        assert!(found[0].contains("Certain"));
+    }
+
+    #[test]
+    fn this_host_had_it_and_still_lives() {
+        let found = with_past(&["10.1.1.95"]);
+        assert!(found[0].contains("10.1.1.95 (this host)"), "{found:?}");
+    }
+
+    #[test]
+    fn a_new_address_of_one_host_is_none() {
+        assert!(with_past(&["10.1.1.200", "10.1.1.200"]).is_empty());
+        assert!(with_past(&["10.1.1.187", "10.1.1.187"]).is_empty());
+        assert!(with_past(&[]).is_empty());
+        assert!(with_past(&["nonsense", "10.1.1.200"]).is_empty());
+        assert!(findings(HOST, 402).is_empty());
+    }
+
+    #[test]
+    fn our_subnet_is_leased_by_a_neighbour_that_answers() {
+        let told = |state: &str| {
+            let mut context = context(&format!(
+                "{HOST}neigh 10.1.1.187 dev eth0 lladdr 02:00:00:00:00:01 {state}"
+            ));
+            context.files.subnet_env.push(SubnetEnv {
+                file: "/run/flannel/subnet.env".to_owned(),
+                network: vec!["192.168.0.0/16".parse().unwrap()],
+                subnet: Some("192.168.69.1/24".parse().unwrap()),
+                ..SubnetEnv::default()
+            });
+            let report = evaluate(&View::new(&context, None));
+            report
+                .findings
+                .iter()
+                .filter(|one| one.code == Code(402))
+                .count()
+        };
+        assert_eq!((told("REACHABLE"), told("FAILED")), (1, 0));
+    }
+}

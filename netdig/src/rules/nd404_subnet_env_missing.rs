@@ -1,0 +1,241 @@
+//! Who starts containers asks for a file that flanneld has not written.
+use super::{Draft, Rule, View};
+use crate::context::Part;
+use crate::finding::{Code, Confidence, Evidence, Severity};
+
+pub const RULE: Rule = Rule {
+    code: Code(404),
+    name: "subnet-env-missing",
+    severity: Severity::High,
+    title: "subnet.env is not where docker and CNI look for it",
+    needs: &[Part::SubnetEnv],
+    page: include_str!("../../../docs/playbooks/nd404_subnet_env_missing.md"),
+    check,
+};
+
+/// Where flanneld writes it and CNI's plugin reads it, unless told otherwise.
+const DEFAULT: &str = "/run/flannel/subnet.env";
+
+fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    let files = &view.context.files.subnet_env;
+    let wanted = wanted(view);
+    let missing = |one: &&Wanted| !files.iter().any(|file| same(&file.file, &one.file));
+    let missing: Vec<&Wanted> = wanted.iter().filter(missing).collect();
+    let Some(first) = missing.first() else {
+        return;
+    };
+    // flanneld may write elsewhere than its readers read: then that is the trouble.
+    let elsewhere = files.iter().map(|file| {
+        Evidence::new(
+            "file",
+            file.file.clone(),
+            "subnet.env is here, where nobody named above looks",
+        )
+    });
+    let flanneld = view
+        .context
+        .processes
+        .iter()
+        .find(|one| one.comm == "flanneld");
+    let why = match (flanneld, files.is_empty()) {
+        (_, false) => "It is elsewhere: flanneld's --subnet-file and its readers do not agree.",
+        (Some(_), true) => {
+            "flanneld runs and has not written it: it waits for etcd, for its configuration or for a subnet."
+        }
+        (None, true) => "flanneld does not run here, or runs where it is not seen.",
+    };
+    let mut draft = Draft::new(
+        first.file.clone(),
+        format!("{} is missing: {} asks for it", first.file, first.who),
+    )
+    .because(format!(
+        "flanneld writes the file once it has a lease. {why} Until then docker's unit does not \
+         start, or CNI's plugin fails each container with `open {}: no such file or directory`.",
+        first.file
+    ))
+    .seen_all(missing.iter().map(|one| one.evidence.clone()))
+    .seen_all(elsewhere)
+    .fix("systemctl status flanneld; journalctl -u flanneld -n 50");
+    let config = view
+        .overlays
+        .iter()
+        .find_map(|overlay| overlay.config.as_ref());
+    draft = match config {
+        Some(config) => draft.fix(format!(
+            "# the configuration is there: {}",
+            config.origin.key
+        )),
+        None => draft.fix("etcdctl get /coreos.com/network/config   # is the network configured?"),
+    };
+    found.push(
+        draft
+            .fix("systemctl restart flanneld")
+            .fix(format!("cat {}", first.file))
+            .confidence(match first.certain {
+                true => Confidence::Certain,
+                false => Confidence::Likely,
+            }),
+    );
+}
+
+fn same(a: &str, b: &str) -> bool {
+    let plain = |path: &str| path.strip_prefix("/var").unwrap_or(path).to_owned();
+    plain(a) == plain(b)
+}
+
+/// Somebody who needs a subnet.env.
+struct Wanted {
+    file: String,
+    who: String,
+    evidence: Evidence,
+    certain: bool,
+}
+
+fn wanted(view: &View<'_>) -> Vec<Wanted> {
+    let context = view.context;
+    let mut wanted = Vec::new();
+    for cni in context.files.cni.iter().filter(|cni| cni.kind == "flannel") {
+        let file = cni
+            .subnet_file
+            .clone()
+            .unwrap_or_else(|| DEFAULT.to_owned());
+        let what = format!(
+            "the network {} is flannel's, and its plugin reads {file}",
+            cni.name
+        );
+        wanted.push(Wanted {
+            file,
+            who: format!("the CNI network {}", cni.name),
+            evidence: Evidence::new("file", cni.place.to_string(), what),
+            certain: true,
+        });
+    }
+    for place in &context.files.subnet_env_wanted {
+        wanted.push(Wanted {
+            file: place.wants.clone(),
+            who: place.place.file.clone(),
+            evidence: Evidence::new(
+                "file",
+                place.place.to_string(),
+                format!("it reads {}", place.wants),
+            ),
+            certain: true,
+        });
+    }
+    for process in &context.processes {
+        let file = process.args.iter().enumerate().find_map(|(at, arg)| {
+            let option = arg.trim_start_matches('-').strip_prefix("subnet-file")?;
+            match option.strip_prefix('=') {
+                Some(file) => Some(file.to_owned()),
+                None => process
+                    .args
+                    .get(at + 1)
+                    .filter(|_| option.is_empty())
+                    .cloned(),
+            }
+        });
+        // Another program that takes flanneld's option stands for it.
+        if process.comm != "flanneld" && file.is_none() {
+            continue;
+        }
+        let file = file.unwrap_or_else(|| DEFAULT.to_owned());
+        wanted.push(Wanted {
+            evidence: Evidence::new(
+                "process",
+                process.pid.to_string(),
+                format!("{} is to write {file}", process.comm),
+            ),
+            who: format!("whoever starts containers beside {}", process.comm),
+            file,
+            certain: false,
+        });
+    }
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{View, evaluate};
+    use super::*;
+    use crate::context::files::{CniNetwork, Place, SubnetEnv, SubnetEnvReader};
+    use crate::context::{Context, Process};
+
+    fn told(context: &Context) -> Vec<String> {
+        let report = evaluate(&View::new(context, None));
+        let mine = report
+            .findings
+            .into_iter()
+            .filter(|one| one.code == Code(404));
+        mine.map(|one| format!("{} {:?}", one.title, one.confidence))
+            .collect()
+    }
+
+    fn cni(file: Option<&str>) -> Context {
+        let mut context = Context::default();
+        context.files.cni.push(CniNetwork {
+            name: "cbr0".to_owned(),
+            kind: "flannel".to_owned(),
+            subnet_file: file.map(str::to_owned),
+            ..CniNetwork::default()
+        });
+        context
+    }
+
+    fn with_file(mut context: Context, file: &str) -> Context {
+        context.files.subnet_env.push(SubnetEnv {
+            file: file.to_owned(),
+            ..SubnetEnv::default()
+        });
+        context
+    }
+
+    #[test]
+    fn cnis_plugin_reads_it() {
+        let found = told(&cni(None));
+        assert!(
+            found.len() == 1 && found[0].contains("/run/flannel/subnet.env is missing"),
+            "{found:?}"
+        );
+        assert!(told(&with_file(cni(None), "/run/flannel/subnet.env")).is_empty());
+        assert!(told(&with_file(cni(None), "/var/run/flannel/subnet.env")).is_empty());
+        let elsewhere = told(&with_file(
+            cni(Some("/run/blue.env")),
+            "/run/flannel/subnet.env",
+        ));
+        assert!(elsewhere[0].contains("/run/blue.env"), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn a_unit_or_a_daemon_names_it() {
+        let mut context = Context::default();
+        assert!(told(&context).is_empty(), "a host without an overlay");
+        context.files.subnet_env_wanted.push(SubnetEnvReader {
+            place: Place {
+                file: "/etc/systemd/system/docker.service.d/flannel.conf".to_owned(),
+                line: 2,
+            },
+            wants: DEFAULT.to_owned(),
+        });
+        assert!(told(&context)[0].contains("docker.service.d/flannel.conf asks for it"));
+        context.files.subnet_env_wanted.clear();
+        context.processes.push(Process {
+            pid: 7,
+            comm: "flanneld".to_owned(),
+            args: vec![
+                "flanneld".to_owned(),
+                "--subnet-file".to_owned(),
+                "/run/x.env".to_owned(),
+            ],
+            ..Process::default()
+        });
+        assert!(told(&context)[0].contains("/run/x.env is missing"));
+        assert!(told(&with_file(context, "/run/x.env")).is_empty());
+    }
+
+    #[test]
+    fn what_was_not_read_is_not_missing() {
+        let mut context = cni(None);
+        context.lacks(Part::SubnetEnv, "permission denied", None);
+        assert!(told(&context).is_empty());
+    }
+}

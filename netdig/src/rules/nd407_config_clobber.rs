@@ -1,0 +1,189 @@
+//! The network's configuration is written again and again, and not always the same.
+use serde_json::Value as Json;
+
+use super::{Draft, Rule, View};
+use crate::context::Part;
+use crate::context::flannel::{self, FlannelNetwork};
+use crate::context::registry::{Key, Value};
+use crate::finding::{Code, Confidence, Evidence, Severity};
+
+pub const RULE: Rule = Rule {
+    code: Code(407),
+    name: "config-clobber",
+    severity: Severity::Medium,
+    title: "More than one writes the network's configuration",
+    needs: &[Part::Registry],
+    page: include_str!("../../../docs/playbooks/nd407_config_clobber.md"),
+    check,
+};
+
+fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    let registry = &view.context.registry;
+    for network in flannel::networks(registry) {
+        let Some(config) = &network.config else {
+            continue;
+        };
+        let mut keys = registry.keys.iter();
+        let key = keys.find(|key| key.api == config.origin.api && key.key == config.origin.key);
+        if let Some(key) = key {
+            found.extend(clobbered(key, &network));
+        }
+    }
+}
+
+/// A value that the key had, as far as it differs from the one after it.
+struct Written<'a> {
+    json: Json,
+    text: &'a str,
+    modified: u64,
+}
+
+/// The values that differ in meaning, the present one first.
+fn written(key: &Key) -> Vec<Written<'_>> {
+    let past = key.history.iter().map(|past| (&past.value, past.modified));
+    let mut values: Vec<Written<'_>> = Vec::new();
+    for (value, modified) in std::iter::once((&key.value, key.modified)).chain(past) {
+        let Value::Text(text) = value else {
+            break;
+        };
+        let json = serde_json::from_str(text).unwrap_or_else(|_| Json::String(text.clone()));
+        match values.last_mut() {
+            // The same again: it has been so since then.
+            Some(last) if last.json == json => last.modified = modified,
+            _ => values.push(Written {
+                json,
+                text,
+                modified,
+            }),
+        }
+    }
+    values
+}
+
+/// Somebody changes a configuration once and means it. It is others' doing where it goes back
+/// to what it was, or changes again and again under hosts that have leases already.
+fn clobbered(key: &Key, network: &FlannelNetwork) -> Option<Draft> {
+    let values = written(key);
+    let back = (2..values.len()).any(|at| {
+        values[..at - 1]
+            .iter()
+            .any(|one| one.json == values[at].json)
+    });
+    let in_use = network.leases.iter().any(|lease| {
+        let mut keys = std::iter::once(lease.origin.modified);
+        keys.any(|modified| values.first().is_some_and(|last| modified < last.modified))
+    });
+    if !(back || values.len() > 2 && in_use) {
+        return None;
+    }
+    let times = values.len();
+    let ranges: Vec<String> = values.iter().map(|one| range(&one.json)).collect();
+    let title = format!(
+        "{} was changed {} times: {} now, {} before",
+        key.key,
+        times - 1,
+        ranges[0],
+        ranges[1]
+    );
+    let before = &values[1];
+    let (name, text) = (&key.key, quoted(before.text));
+    let put = match key.version {
+        Some(_) => format!("etcdctl put {name} {text}"),
+        None => format!("ETCDCTL_API=2 etcdctl set {name} {text}"),
+    };
+    Some(
+        Draft::new(key.key.clone(), title)
+            .because(
+                "Each change holds for those that start after it: flanneld reads its \
+                 configuration once. Hosts that read different ones do not agree on the range, \
+                 the backend or the size of subnets. Where each host's unit writes the key \
+                 before flanneld starts, the last host that came up wins.",
+            )
+            .seen_all(values.iter().map(|one| {
+                let place = format!("{} @ {}", key.key, one.modified);
+                Evidence::new(key.source(), place, one.text.to_owned())
+            }))
+            .fix("# who writes it? units that run `etcdctl put` or `set`:")
+            .fix("grep -rn 'network/config' /etc/systemd /lib/systemd /opt 2>/dev/null")
+            .fix("# write it once, by hand; this is what it was before:")
+            .fix(put)
+            .fix("# a unit may write it where there is none, and not otherwise (v3):")
+            .fix(format!(
+                "printf 'create(\"{name}\") = \"0\"\\n\\nput {name} %s\\n\\n\\n' \"$CONFIG\" | etcdctl txn"
+            ))
+            .confidence(Confidence::Likely),
+    )
+}
+
+fn range(value: &Json) -> String {
+    let network = value["Network"].as_str().or(value["IPv6Network"].as_str());
+    let backend = value["Backend"]["Type"].as_str().unwrap_or("udp");
+    match network {
+        Some(network) => format!("{network} ({backend})"),
+        None => "something without a Network".to_owned(),
+    }
+}
+
+/// For a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::context;
+    use super::super::{View, evaluate};
+    use super::*;
+    use crate::context::registry::Past;
+
+    const A: &str = r#"{"Network":"192.168.0.0/16"}"#;
+    const A_SPACED: &str = r#"{ "Network": "192.168.0.0/16" }"#;
+    const B: &str = r#"{"Network":"192.168.0.0/17"}"#;
+    const C: &str = r#"{"Network":"192.168.0.0/16","SubnetLen":24}"#;
+    const LEASE: &str =
+        r#"key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95"}"#;
+
+    fn told(now: &str, past: &[&str], lines: &str) -> Vec<String> {
+        let mut context = context(&format!("key v3 /coreos.com/network/config {now}\n{lines}"));
+        context.registry.keys[0].modified = 4720;
+        let past = past.iter().enumerate().map(|(at, text)| Past {
+            value: Value::Text((*text).to_owned()),
+            modified: 4000 - at as u64,
+        });
+        context.registry.keys[0].history = past.collect();
+        let report = evaluate(&View::new(&context, None));
+        let mine = report
+            .findings
+            .into_iter()
+            .filter(|one| one.code == Code(407));
+        mine.map(|one| one.title).collect()
+    }
+
+    #[test]
+    fn it_goes_to_and_fro() {
+        let found = told(A, &[B, A], "");
+        assert!(
+            found.len() == 1 && found[0].contains("/coreos.com/network/config"),
+            "{found:?}"
+        );
+        assert!(found[0].contains("192.168.0.0/16 (udp) now, 192.168.0.0/17 (udp) before"));
+    }
+
+    #[test]
+    fn it_changes_under_those_that_use_it() {
+        assert_eq!(told(B, &[A, C], LEASE).len(), 1);
+        assert!(told(B, &[A, C], "").is_empty(), "nobody uses it yet");
+    }
+
+    #[test]
+    fn one_change_or_the_same_again_is_none() {
+        assert!(told(A, &[B], LEASE).is_empty());
+        assert!(told(A, &[A_SPACED, A, A_SPACED], LEASE).is_empty());
+        assert!(told(A, &[], LEASE).is_empty());
+    }
+
+    #[test]
+    fn a_value_is_quoted_for_a_shell() {
+        assert_eq!(quoted("a'b"), r"'a'\''b'");
+    }
+}

@@ -1,0 +1,241 @@
+//! A lease names an address where its host is not.
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+
+use super::view::Overlay;
+use super::{Draft, Rule, View, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners};
+use crate::context::Part;
+use crate::context::flannel::Lease;
+use crate::context::net::{Answer, Neighbour};
+use crate::finding::{Code, Confidence, Evidence, Severity};
+
+pub const RULE: Rule = Rule {
+    code: Code(408),
+    name: "public-ip-unreachable",
+    severity: Severity::High,
+    title: "A lease names an address that is not its host's, or that is not reached",
+    needs: &[Part::Registry, Part::Addresses],
+    page: include_str!("../../../docs/playbooks/nd408_public_ip_unreachable.md"),
+    check,
+};
+
+fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    for overlay in &view.overlays {
+        let mut unreached: Vec<(&Lease, Ipv4Addr, Evidence)> = Vec::new();
+        for lease in &overlay.leases {
+            let Some(address) = lease.public_ip.filter(|ip| nat(*ip).is_none()) else {
+                continue;
+            };
+            if view.context.net.is_local(IpAddr::V4(address))
+                || owners(view, overlay, lease).is_some()
+            {
+                continue;
+            }
+            if is_own(view, overlay, lease) {
+                found.extend(not_ours(view, lease, address));
+            } else if let Some(why) = unreached_by(view, address) {
+                unreached.push((lease, address, why));
+            }
+        }
+        found.extend(remote(&unreached));
+    }
+}
+
+/// Whether the subnet is this host's, by what it does and not by what the lease says.
+fn is_own(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> bool {
+    let subnet = IpNet::V4(lease.subnet);
+    let file = overlay.subnet_env.and_then(|file| file.subnet);
+    let on_device = || {
+        let links = overlay.links.iter();
+        let mut addresses = links.flat_map(|link| view.context.net.addresses_of(link));
+        addresses.any(|one| {
+            lease.subnet.contains(&match one.net.addr() {
+                IpAddr::V4(address) => address,
+                IpAddr::V6(_) => return false,
+            })
+        })
+    };
+    match file {
+        Some(file) => file.trunc() == subnet,
+        None => on_device(),
+    }
+}
+
+fn not_ours(view: &View<'_>, lease: &Lease, address: Ipv4Addr) -> Option<Draft> {
+    // One that was asked for, or a cloud's outer address, is another's to translate.
+    let text = address.to_string();
+    let asked = view
+        .context
+        .processes
+        .iter()
+        .any(|one| one.args.iter().any(|arg| arg.contains(&text)));
+    if asked || !address.is_private() {
+        return None;
+    }
+    let own: Vec<String> = view
+        .context
+        .net
+        .addresses
+        .iter()
+        .filter(|one| one.scope == "global" && view.overlay_of(one.net.addr()).is_none())
+        .map(|one| format!("{} on {}", one.net.addr(), one.link))
+        .collect();
+    // Without addresses to compare with nothing is known.
+    if own.is_empty() {
+        return None;
+    }
+    let subnet = lease.subnet;
+    Some(
+        Draft::new(
+            lease.origin.key.clone(),
+            format!("this host's lease {subnet} names {address}, which is none of its addresses"),
+        )
+        .because(format!(
+            "The other hosts send what is for {subnet} to {address}. This host has {}: the \
+             packets go to another machine or to nobody. flanneld takes the address when it \
+             starts, and the host's has changed since.",
+            own.join(", ")
+        ))
+        .seen(evidence(lease, address))
+        .fix("# flanneld takes the present address when it starts:")
+        .fix("systemctl restart flanneld")
+        .fix("# with Kubernetes: kubectl annotate node NODE flannel.alpha.coreos.com/public-ip-overwrite=ADDRESS"),
+    )
+}
+
+/// What shows that an address is not reached from here.
+fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
+    let ip = IpAddr::V4(address);
+    let net = &view.context.net;
+    let outside = |one: &&Neighbour| one.address == ip && !view.is_overlay_link(&one.link);
+    let mut neighbours = net.neighbours.iter().filter(outside);
+    if let Some(one) = neighbours.clone().find(|one| one.state == "FAILED")
+        && neighbours.all(|one| one.mac.is_none())
+    {
+        let place = format!("{} dev {} FAILED", one.address, one.link);
+        return Some(Evidence::new(
+            "neighbour",
+            place,
+            format!("nobody on {} answers for {address}", one.link),
+        ));
+    }
+    match &net.lookup(ip)?.answer {
+        Answer::Refused(error) => Some(Evidence::new(
+            "look-up",
+            address.to_string(),
+            format!("the kernel has no way to it: {error}"),
+        )),
+        Answer::Way { .. } => None,
+    }
+}
+
+fn remote(unreached: &[(&Lease, Ipv4Addr, Evidence)]) -> Option<Draft> {
+    let (lease, address, why) = unreached.first()?;
+    let subnet = lease.subnet;
+    let more = match unreached.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    Some(
+        Draft::new(
+            format!("remote {}", lease.origin.key),
+            format!(
+                "the lease {subnet}{more} names {address}, which is not reached: {}",
+                why.what
+            ),
+        )
+        .because(format!(
+            "What this host sends to {subnet} is wrapped for {address} and goes to nobody. The \
+             host was moved or renumbered after it took the lease, it is down, or its address is \
+             a private one of another site."
+        ))
+        .seen(evidence(lease, *address))
+        .seen_all(unreached.iter().map(|(_, _, why)| why.clone()).take(5))
+        .fix(format!("ping -c 3 {address}; ip neigh show {address}"))
+        .fix(format!(
+            "# on the host that has {subnet}, so that it names its present address:"
+        ))
+        .fix("systemctl restart flanneld")
+        .fix("# if that host is gone for good:")
+        .fix(format!("etcdctl del {}", lease.origin.key))
+        .confidence(Confidence::Likely),
+    )
+}
+
+fn evidence(lease: &Lease, address: Ipv4Addr) -> Evidence {
+    let what = format!("lease {}, PublicIP {address}", lease.subnet);
+    Evidence::new(lease.origin.source(), lease.origin.place(), what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::findings;
+
+    const HOST: &str = r#"
+        link eth0
+        link flannel0 tun
+        address 10.1.1.95/24 dev eth0
+        address 192.168.69.0/16 dev flannel0
+        key v3 /coreos.com/network/config {"Network":"192.168.0.0/16"}
+        key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.99"}
+    "#;
+
+    fn titles(lines: &str) -> Vec<String> {
+        let found = findings(&format!("{HOST}{lines}"), 408);
+        found.into_iter().map(|one| one.title).collect()
+    }
+
+    #[test]
+    fn nobody_answers_for_a_peer() {
+        let found = titles("neigh 10.1.1.99 dev eth0 FAILED");
+        assert!(
+            found.len() == 1 && found[0].contains("10.1.1.99"),
+            "{found:?}"
+        );
+        let found = titles("lookup peer 10.1.1.99 refused ENETUNREACH");
+        assert!(
+            found.len() == 1 && found[0].contains("ENETUNREACH"),
+            "{found:?}"
+        );
+        let third =
+            r#"key v3 /coreos.com/network/subnets/192.168.14.0-24 {"PublicIP":"10.1.1.98"}"#;
+        let found = titles(&format!(
+            "{third}\nneigh 10.1.1.99 dev eth0 FAILED\nneigh 10.1.1.98 dev eth0 FAILED"
+        ));
+        assert!(
+            found.len() == 1 && found[0].contains("and 1 more"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_peer_that_answers_or_was_not_asked_is_none() {
+        assert!(titles("").is_empty());
+        assert!(titles("neigh 10.1.1.99 dev eth0 lladdr 02:00:00:00:00:01 STALE").is_empty());
+        assert!(titles("lookup peer 10.1.1.99 dev eth0").is_empty());
+        assert!(
+            titles("neigh 10.1.1.50 dev eth0 FAILED").is_empty(),
+            "no peer"
+        );
+    }
+
+    #[test]
+    fn our_own_lease_names_what_we_do_not_have() {
+        let own = |ip: &str| {
+            format!(r#"key v3 /coreos.com/network/subnets/192.168.69.0-24 {{"PublicIP":"{ip}"}}"#)
+        };
+        let found = titles(&own("10.1.1.96"));
+        assert!(
+            found.len() == 1
+                && found[0].contains("this host's lease 192.168.69.0/24 names 10.1.1.96"),
+            "{found:?}"
+        );
+        assert!(titles(&own("10.1.1.95")).is_empty());
+        assert!(
+            titles(&own("203.0.113.7")).is_empty(),
+            "a cloud's outer address"
+        );
+        assert!(titles(&own("10.0.2.15")).is_empty(), "another rule's");
+    }
+}

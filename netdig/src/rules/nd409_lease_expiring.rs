@@ -1,0 +1,185 @@
+//! A lease that is about to end, and that nobody has renewed.
+use std::net::IpAddr;
+
+use super::{Draft, Rule, View};
+use crate::context::Part;
+use crate::context::flannel::Lease;
+use crate::finding::{Code, Confidence, Evidence, Severity};
+
+pub const RULE: Rule = Rule {
+    code: Code(409),
+    name: "lease-expiring",
+    severity: Severity::High,
+    title: "A lease is about to end, and nobody renews it",
+    needs: &[Part::Registry],
+    page: include_str!("../../../docs/playbooks/nd409_lease_expiring.md"),
+    check,
+};
+
+/// flanneld renews a lease when it has this many minutes left (--subnet-lease-renew-margin).
+const MARGIN_MINUTES: i64 = 60;
+/// Seconds that a renewal may take: it tries once a minute.
+const PATIENCE: i64 = 120;
+/// A lease granted for less is not flanneld's own, which has 24 hours.
+const SHORT: i64 = 7200;
+
+fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    let margin = margin(view);
+    for overlay in &view.overlays {
+        let late = |lease: &&Lease| is_late(lease, margin);
+        let mut leases: Vec<&Lease> = overlay.leases.iter().filter(late).collect();
+        leases.sort_by_key(|lease| lease.ttl);
+        if let Some(first) = leases.first() {
+            found.push(draft(view, first, &leases, margin));
+        }
+    }
+}
+
+/// What flanneld here was told, which is what it is elsewhere as a rule.
+fn margin(view: &View<'_>) -> i64 {
+    let option = |arg: &String| {
+        let value = arg
+            .trim_start_matches('-')
+            .strip_prefix("subnet-lease-renew-margin=")?;
+        value.parse::<i64>().ok()
+    };
+    let mut args = view.context.processes.iter().flat_map(|one| &one.args);
+    let minutes = args.find_map(option).unwrap_or(MARGIN_MINUTES);
+    minutes.clamp(1, 24 * 60) * 60
+}
+
+fn is_late(lease: &Lease, margin: i64) -> bool {
+    let Some(left) = lease.ttl else {
+        return false;
+    };
+    match lease.granted_ttl {
+        // Whoever takes short leases renews them in their own time; one that has been renewed
+        // before is late in its last part only.
+        Some(granted) if granted < SHORT => match lease.version {
+            Some(version) if version > 1 => left < granted / 24,
+            _ => true,
+        },
+        Some(granted) => left < (margin - PATIENCE).min(granted / 2),
+        None => left < margin - PATIENCE,
+    }
+}
+
+fn draft(view: &View<'_>, first: &Lease, leases: &[&Lease], margin: i64) -> Draft {
+    let left = first.ttl.unwrap_or_default();
+    let own = first
+        .public_ip
+        .is_some_and(|ip| view.context.net.is_local(IpAddr::V4(ip)));
+    let whose = match (own, first.public_ip) {
+        (true, _) => "this host's lease ".to_owned() + &first.subnet.to_string(),
+        (false, Some(ip)) => format!("the lease {} of {ip}", first.subnet),
+        (false, None) => format!("the lease {}", first.subnet),
+    };
+    let more = match leases.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    let host = match (own, first.public_ip) {
+        (false, Some(ip)) => format!("# on {ip}:"),
+        _ => "# on that host:".to_owned(),
+    };
+    Draft::new(
+        first.origin.key.clone(),
+        format!(
+            "{whose}{more} ends in {} and has not been renewed",
+            span(left)
+        ),
+    )
+    .because(format!(
+        "flanneld renews its lease when {} are left. This one has less: the daemon is down, or \
+         does not reach etcd. When it ends, the others take away their routes to {}, and the \
+         subnet goes to whoever asks next.",
+        span(margin),
+        first.subnet
+    ))
+    .seen_all(leases.iter().take(5).map(|lease| {
+        let granted = lease
+            .granted_ttl
+            .map_or(String::new(), |of| format!(" of {of}"));
+        let what = format!(
+            "lease {}, {}{granted} s left",
+            lease.subnet,
+            lease.ttl.unwrap_or_default()
+        );
+        Evidence::new(lease.origin.source(), lease.origin.place(), what)
+    }))
+    .fix(host)
+    .fix("systemctl status flanneld; journalctl -u flanneld -n 50")
+    .fix("etcdctl endpoint health   # with the endpoints that flanneld has")
+    .fix("systemctl restart flanneld")
+    .confidence(Confidence::Likely)
+}
+
+fn span(seconds: i64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        _ => format!("{} min", seconds / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::context;
+    use super::super::{View, evaluate};
+    use super::*;
+    use crate::context::Process;
+
+    fn told(
+        ttl: Option<i64>,
+        granted: Option<i64>,
+        version: Option<u64>,
+        args: &[&str],
+    ) -> Vec<String> {
+        let mut context = context(
+            r#"
+            key v3 /coreos.com/network/config {"Network":"192.168.0.0/16"}
+            key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187"}
+            "#,
+        );
+        let key = &mut context.registry.keys[1];
+        (key.ttl, key.granted_ttl, key.version) = (ttl, granted, version);
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        context.processes.push(Process {
+            args,
+            ..Process::default()
+        });
+        let report = evaluate(&View::new(&context, None));
+        let mine = report
+            .findings
+            .into_iter()
+            .filter(|one| one.code == Code(409));
+        mine.map(|one| one.title).collect()
+    }
+
+    #[test]
+    fn less_than_the_margin_is_left() {
+        let found = told(Some(900), Some(86_400), Some(3), &[]);
+        assert!(
+            found.len() == 1 && found[0].contains("192.168.13.0/24 of 10.1.1.187"),
+            "{found:?}"
+        );
+        assert!(found[0].contains("ends in 15 min"));
+        assert_eq!(told(Some(900), None, None, &[]).len(), 1, "of v2");
+        assert!(told(Some(45), Some(45), Some(1), &[])[0].contains("45 s"));
+    }
+
+    #[test]
+    fn what_is_renewed_in_time_is_none() {
+        assert!(told(Some(80_000), Some(86_400), Some(1), &[]).is_empty());
+        assert!(
+            told(Some(3_590), Some(86_400), Some(9), &[]).is_empty(),
+            "it is at it"
+        );
+        assert!(told(None, None, Some(1), &[]).is_empty(), "reserved");
+        assert!(
+            told(Some(40), Some(60), Some(70), &[]).is_empty(),
+            "short, and renewed"
+        );
+        let shorter = ["flanneld", "--subnet-lease-renew-margin=10"];
+        assert!(told(Some(900), Some(86_400), Some(3), &shorter).is_empty());
+    }
+}
