@@ -18,7 +18,7 @@ use serde_json::Value;
 const SEEDS: [u64; 4] = [1, 7, 42, 4711];
 const ROUTES: usize = 150;
 const DESTINATIONS: usize = 120;
-const LINKS: [&str; 4] = ["one", "two", "three", "four"];
+const LINKS: [&str; 4] = ["tun1", "tun2", "tun3", "tun4"];
 const MARK: &str = "=====";
 
 /// splitmix64: the same tables for a seed on every machine.
