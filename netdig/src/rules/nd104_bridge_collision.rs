@@ -2,6 +2,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use rustc_hash::FxHashSet;
 
 use super::collisions::Links;
 use super::prefixes::Index;
@@ -152,7 +153,7 @@ fn tell(
     others: Vec<Vec<Other<'_>>>,
     found: &mut Vec<Draft>,
 ) {
-    let mut told: Vec<(&str, &str)> = Vec::new();
+    let mut told: FxHashSet<(&str, &str)> = FxHashSet::default();
     for (bridge, mut others) in bridges.iter().zip(others) {
         // Of two bridges the first told of the other already.
         others.retain(|other| !told.contains(&(other.dev, bridge.name)));

@@ -399,9 +399,15 @@ fn add_link<'a>(overlays: &mut Vec<Overlay<'a>>, context: &'a Context, link: &'a
         return;
     };
     let addresses = addresses_on(context, link);
-    let at = overlays
-        .iter()
-        .position(|one| addresses.iter().any(|net| one.contains(net.addr())));
+    // Where ranges of several networks overlap, the one whose lease has the address.
+    let leased = |one: &Overlay<'_>| {
+        addresses
+            .iter()
+            .any(|net| one.lease_of(net.addr()).is_some())
+    };
+    let holding = |one: &Overlay<'_>| addresses.iter().any(|net| one.contains(net.addr()));
+    let at = overlays.iter().position(leased);
+    let at = at.or_else(|| overlays.iter().position(holding));
     if let Some(at) = at {
         overlays[at].carried_by(link, backend);
         return;
@@ -542,3 +548,7 @@ fn own_ipv6_subnet(overlay: &Overlay<'_>) -> Option<IpNet> {
     let lease = || overlay.own_lease()?.ipv6_subnet.map(IpNet::V6);
     file.map(|net| net.trunc()).or_else(lease)
 }
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

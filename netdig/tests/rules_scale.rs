@@ -1,0 +1,42 @@
+//! The rules on a big host: what grows with the square of routes or leases is noticed.
+//!
+//! benches/rules_scale.rs measures; here a bound so generous that no slow machine trips
+//! over it, and only growth of another kind does.
+
+#[path = "rules_scale/world.rs"]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use ipnet::{IpNet, Ipv4Net};
+use netdig::rules::prefixes::overlaps;
+use netdig::rules::{View, evaluate};
+
+/// Seconds where it is n log n are hundredths; the square of 40,000 takes minutes.
+const BOUND: Duration = Duration::from_secs(10);
+
+#[test]
+fn forty_thousand_routes_with_their_leases_are_judged_at_once() {
+    let mut context = world::world(40_000);
+    // Something for the rules to find: the underlay takes one lease's subnet.
+    context.net.routes[10].hops[0].dev = Some("eth0".to_owned());
+    let start = Instant::now();
+    let report = evaluate(&View::new(&context, None));
+    assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
+    let first = report.findings.first().expect("a finding");
+    assert_eq!(first.code.to_string(), "ND101", "{}", first.title);
+}
+
+#[test]
+fn pairs_among_many_prefixes_are_found_at_once() {
+    let prefixes: Vec<IpNet> = (0..200_000u32)
+        .map(|n| Ipv4Net::new((n << 12).into(), if n % 16 == 0 { 16 } else { 20 }))
+        .map(|net| IpNet::V4(net.expect("a length")))
+        .collect();
+    let start = Instant::now();
+    let mut pairs = 0;
+    overlaps(&prefixes, |_, _| pairs += 1);
+    assert!(start.elapsed() < BOUND, "{:?}", start.elapsed());
+    // Each /16 holds the fifteen /20 behind its first.
+    assert_eq!(pairs, 200_000 / 16 * 15);
+}

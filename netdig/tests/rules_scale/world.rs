@@ -1,0 +1,116 @@
+//! A big host: many routes of a BGP daemon's and of flannel's, and the leases behind them.
+use netdig::context::net::{Address, Link, LinkKind, NextHop, Route, RouteKind, TABLE_MAIN, Vxlan};
+use netdig::context::registry::{Api, ApiVersion, Key, Value};
+use netdig::context::{Context, SCHEMA};
+
+/// Subnets of /26 in 10.0.0.0/8.
+const NETWORK: &str = r#"{"Network":"10.0.0.0/8","SubnetLen":26,"Backend":{"Type":"vxlan"}}"#;
+
+/// A context with this many routes, and a lease for each fifth of them.
+pub fn world(routes: usize) -> Context {
+    let mut context = Context {
+        schema: SCHEMA.to_owned(),
+        ..Context::default()
+    };
+    let link = |name: &str, kind| Link {
+        name: name.to_owned(),
+        kind,
+        up: true,
+        mtu: 1500,
+        ..Link::default()
+    };
+    context.net.links.push(link("eth0", LinkKind::Physical));
+    context.net.links.push(link(
+        "flannel.1",
+        LinkKind::Vxlan(Vxlan {
+            vni: 1,
+            port: 8472,
+            ..Vxlan::default()
+        }),
+    ));
+    let address = |link: &str, net: &str| Address {
+        link: link.to_owned(),
+        net: net.parse().expect("an address"),
+        peer: None,
+        scope: "global".to_owned(),
+        secondary: false,
+    };
+    context.net.addresses.push(address("eth0", "172.16.0.1/12"));
+    context
+        .net
+        .addresses
+        .push(address("flannel.1", "10.0.0.64/32"));
+    let leases = routes / 5;
+    for n in 1..=leases {
+        let subnet = subnet(n);
+        context.registry.keys.push(lease(n, &subnet));
+        // The first lease is this host's own.
+        if n > 1 {
+            let via = subnet.parse().ok();
+            context
+                .net
+                .routes
+                .push(route(&format!("{subnet}/26"), "flannel.1", via));
+        }
+    }
+    for n in 0..routes - leases {
+        let gateway = "172.16.0.2".parse().ok();
+        let to = format!("{}.{}.{}.0/24", 20 + (n >> 16), (n >> 8) & 255, n & 255);
+        context.net.routes.push(route(&to, "eth0", gateway));
+    }
+    context.registry.v3 = Api::Read {
+        cluster: None,
+        revision: 1,
+    };
+    context
+        .registry
+        .keys
+        .push(key("/coreos.com/network/config", NETWORK));
+    context
+}
+
+fn subnet(n: usize) -> String {
+    let at = n * 64;
+    format!("10.{}.{}.{}", at >> 16, (at >> 8) & 255, at & 255)
+}
+
+fn lease(n: usize, subnet: &str) -> Key {
+    let public = format!("172.{}.{}.{}", 16 + (n >> 16), (n >> 8) & 255, n & 255);
+    let value = format!(
+        r#"{{"PublicIP":"{public}","BackendType":"vxlan","BackendData":{{"VNI":1,"VtepMAC":"02:00:00:00:{:02x}:{:02x}"}}}}"#,
+        (n >> 8) & 255,
+        n & 255
+    );
+    key(&format!("/coreos.com/network/subnets/{subnet}-26"), &value)
+}
+
+fn key(name: &str, value: &str) -> Key {
+    Key {
+        api: ApiVersion::V3,
+        key: name.to_owned(),
+        value: Value::Text(value.to_owned()),
+        created: 1,
+        modified: 1,
+        ..Key::default()
+    }
+}
+
+fn route(to: &str, dev: &str, via: Option<std::net::IpAddr>) -> Route {
+    Route {
+        to: to.parse().expect("a prefix"),
+        kind: RouteKind::Unicast,
+        table: TABLE_MAIN,
+        metric: 0,
+        hops: vec![NextHop {
+            via,
+            dev: Some(dev.to_owned()),
+            onlink: true,
+            weight: 1,
+            down: false,
+        }],
+        source: None,
+        protocol: "bird".to_owned(),
+        scope: "global".to_owned(),
+        mtu: None,
+    }
+}
