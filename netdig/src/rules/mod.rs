@@ -5,6 +5,12 @@
 //! docs/playbooks, and a line each in the list of modules and in [`RULES`].
 mod draft;
 mod evaluate;
+mod nd201_ip_forward_off;
+mod nd202_forward_policy_drop;
+mod nd203_rp_filter_strict;
+mod nd206_neigh_overflow;
+mod nd209_masq_hides_source;
+pub mod passage;
 pub mod prefixes;
 pub mod routing;
 #[cfg(test)]
@@ -43,7 +49,13 @@ impl Rule {
 }
 
 /// All rules, in order of their codes.
-pub const RULES: &[Rule] = &[];
+pub const RULES: &[Rule] = &[
+    nd201_ip_forward_off::RULE,
+    nd202_forward_policy_drop::RULE,
+    nd203_rp_filter_strict::RULE,
+    nd206_neigh_overflow::RULE,
+    nd209_masq_hides_source::RULE,
+];
 
 /// The rule of a code.
 pub fn rule(code: Code) -> Option<&'static Rule> {

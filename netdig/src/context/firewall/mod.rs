@@ -17,6 +17,16 @@ pub struct Firewall {
     pub chains: Vec<Chain>,
 }
 
+#[cfg(test)]
+impl Firewall {
+    /// A legacy one, as iptables-save prints it.
+    pub fn of_save(text: &str) -> Firewall {
+        Firewall {
+            chains: iptables::parse(text, Backend::IptablesLegacy),
+        }
+    }
+}
+
 /// Whose rules a chain's are. All of them see every packet, in order of priority.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

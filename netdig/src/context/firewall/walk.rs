@@ -144,7 +144,7 @@ struct Outcome<'a> {
 /// How a chain that was jumped to ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The packet's fate is decided.
+    /// The packet's fate is decided, whichever rules applied.
     Decided,
     /// It may come back to the rule behind the jump.
     Returns,
@@ -187,6 +187,7 @@ impl<'a, 'p> Walk<'a, 'p> {
     }
 
     fn chain(&mut self, chain: &'a Chain, depth: usize, outcome: &mut Outcome<'a>) -> End {
+        let mut may_return = false;
         for rule in &chain.rules {
             let at = At {
                 chain,
@@ -209,8 +210,10 @@ impl<'a, 'p> Walk<'a, 'p> {
             }
             let end = self.verdict(at, &rule.verdict, depth, outcome);
             match (applies, end) {
-                (Applies::Yes, Some(end)) => return end,
-                _ => continue,
+                (Applies::Yes, Some(End::Decided)) if !may_return => return End::Decided,
+                (Applies::Yes, Some(_)) => return End::Returns,
+                (_, Some(End::Returns)) => may_return = true,
+                _ => {}
             }
         }
         End::Returns

@@ -9,7 +9,7 @@ fn listed(rules: &str) -> String {
         {{"set":{{"family":"inet","table":"f","name":"ours","type":"ipv4_addr","elem":[
             {{"prefix":{{"addr":"192.168.0.0","len":16}}}},{{"elem":{{"val":"10.1.1.1","timeout":5}}}}]}}}},
         {{"chain":{{"family":"inet","table":"f","name":"fwd","type":"filter","hook":"forward","prio":0,"policy":"drop"}}}},
-        {{"chain":{{"family":"inet","table":"f","name":"sub"}}}},{rules}]}}"#
+        {{"chain":{{"family":"inet","table":"f","name":"sub"}}}}{rules}]}}"#
     )
 }
 
@@ -20,7 +20,8 @@ fn rule(chain: &str, statements: &str) -> String {
 }
 
 fn firewall(rules: &[String]) -> Firewall {
-    let text = listed(&rules.join(","));
+    let rules: String = rules.iter().map(|rule| format!(",{rule}")).collect();
+    let text = listed(&rules);
     let (chains, _) = nft::parse(text.as_bytes()).expect("JSON");
     Firewall { chains }
 }
