@@ -3,7 +3,6 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -156,11 +155,6 @@ pub fn absent(error: &io::Error) -> bool {
     )
 }
 
-/// A path as text.
-pub fn shown(path: &Path) -> String {
-    String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
-}
-
 #[cfg(test)]
 pub mod testing {
     use std::path::{Path, PathBuf};
@@ -207,6 +201,8 @@ pub mod testing {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::testing::Folder;
     use super::*;
 

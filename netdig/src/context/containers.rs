@@ -32,13 +32,9 @@ struct Candidate {
 /// that it is called on; the links of `context` must be there already.
 pub fn read(context: &mut Context, root: &Path, read_net: &(dyn Fn(&mut Context) + Sync)) {
     let begun = Instant::now();
-    // Without a veth that leads out of here there is no container of this namespace.
-    if !context
-        .net
-        .links
-        .iter()
-        .any(|link| link.peer_netns.is_some())
-    {
+    // Without a veth that leads to a guest there is no container of this namespace.
+    let guests: Vec<i32> = guests(context).collect();
+    if guests.is_empty() {
         return;
     }
     let mut denied = 0;
@@ -55,12 +51,14 @@ pub fn read(context: &mut Context, root: &Path, read_net: &(dyn Fn(&mut Context)
             unread(context, why, None);
             break;
         }
-        if let Ok(Some(container)) = look(context, &candidate, &mut runtimes, read_net) {
+        if let Ok(Some(container)) = look(&guests, &candidate, &mut runtimes, read_net) {
             context.containers.push(container);
         }
     }
-    if denied > 0 {
-        let why = format!("the network namespaces of {denied} processes may not be asked for");
+    // Root is denied those that a security module hides, which it cannot help.
+    // SAFETY: the call takes nothing and cannot fail.
+    if denied > 0 && unsafe { libc::geteuid() } != 0 {
+        let why = format!("{denied} processes may not be asked for their network namespace");
         unread(context, why, Some("run it as root".to_owned()));
     }
 }
@@ -73,6 +71,19 @@ fn unread(context: &mut Context, why: String, hint: Option<String>) {
         hint,
         partly: true,
     });
+}
+
+/// Numbers of the namespaces at the other ends of our veths, but for those that we are the
+/// guest of: such a veth is no port of a bridge, and has an address in a subnet of its own.
+fn guests(context: &Context) -> impl Iterator<Item = i32> + '_ {
+    let links = context.net.links.iter();
+    links.filter_map(|link| {
+        let number = link.peer_netns?;
+        let mut addresses = context.net.addresses_of(&link.name);
+        let subnet = addresses
+            .any(|one| one.scope == "global" && one.net.prefix_len() < one.net.max_prefix_len());
+        (link.master.is_some() || !subnet).then_some(number)
+    })
 }
 
 /// All other network namespaces, by inode.
@@ -112,7 +123,7 @@ fn candidates(proc_root: &Path, denied: &mut usize) -> BTreeMap<u64, Candidate> 
 
 /// The container that a namespace is; None where no veth of ours leads into it, or it is gone.
 fn look(
-    context: &Context,
+    guests: &[i32],
     candidate: &Candidate,
     runtimes: &mut Containers,
     read_net: &(dyn Fn(&mut Context) + Sync),
@@ -121,8 +132,7 @@ fn look(
     let Some(nsid) = nsid::of(&namespace)? else {
         return Ok(None);
     };
-    let mut links = context.net.links.iter();
-    if !links.any(|link| link.peer_netns == Some(nsid)) {
+    if !guests.contains(&nsid) {
         return Ok(None);
     }
     let inside = inside(&namespace, read_net)?;
@@ -172,7 +182,7 @@ fn inside(namespace: &File, read_net: &(dyn Fn(&mut Context) + Sync)) -> io::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::net::{Link, LinkKind};
+    use crate::context::net::{Address, Link, LinkKind};
 
     #[test]
     fn without_a_veth_nothing_is_entered() {
@@ -194,6 +204,32 @@ mod tests {
         });
         read(&mut context, Path::new("/"), &|_| {});
         assert!(context.containers.is_empty());
+    }
+
+    #[test]
+    fn who_is_the_guest_is_told_by_the_veth() {
+        let mut context = Context::default();
+        let mut veth = |name: &str, master: Option<&str>, number: i32, address: Option<&str>| {
+            context.net.links.push(Link {
+                name: name.to_owned(),
+                kind: LinkKind::Veth,
+                master: master.map(str::to_owned),
+                peer_netns: Some(number),
+                ..Link::default()
+            });
+            context.net.addresses.extend(address.map(|net| Address {
+                link: name.to_owned(),
+                net: net.parse().expect("an address"),
+                peer: None,
+                scope: "global".to_owned(),
+                secondary: false,
+            }));
+        };
+        veth("eth0", None, 0, Some("10.1.1.187/24"));
+        veth("veth1", Some("docker0"), 1, None);
+        veth("cali2", None, 2, None);
+        veth("ptp3", None, 3, Some("192.168.13.1/32"));
+        assert_eq!(guests(&context).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]

@@ -15,9 +15,14 @@ mod nd105_service_cidr_overlap;
 mod nd106_bridge_subnet_mismatch;
 mod nd107_subnet_misaligned;
 mod nd108_subnets_exhausted;
+mod nd201_ip_forward_off;
+mod nd202_forward_policy_drop;
+mod nd203_rp_filter_strict;
 mod nd204_stale_route;
 mod nd205_missing_route_neigh_fdb;
+mod nd206_neigh_overflow;
 mod nd208_host_gw_not_l2;
+mod nd209_masq_hides_source;
 mod nd301_mtu_mismatch;
 mod nd304_port_conflict;
 mod nd306_vtep_mac_mismatch;
@@ -31,6 +36,7 @@ mod nd407_config_clobber;
 mod nd408_public_ip_unreachable;
 mod nd409_lease_expiring;
 mod nd903_no_permission;
+pub mod passage;
 pub mod prefixes;
 mod renumber;
 pub mod routing;
@@ -79,9 +85,14 @@ pub const RULES: &[Rule] = &[
     nd106_bridge_subnet_mismatch::RULE,
     nd107_subnet_misaligned::RULE,
     nd108_subnets_exhausted::RULE,
+    nd201_ip_forward_off::RULE,
+    nd202_forward_policy_drop::RULE,
+    nd203_rp_filter_strict::RULE,
     nd204_stale_route::RULE,
     nd205_missing_route_neigh_fdb::RULE,
+    nd206_neigh_overflow::RULE,
     nd208_host_gw_not_l2::RULE,
+    nd209_masq_hides_source::RULE,
     nd301_mtu_mismatch::RULE,
     nd304_port_conflict::RULE,
     nd306_vtep_mac_mismatch::RULE,

@@ -11,6 +11,8 @@
 //! sysctl net.ipv4.ip_forward 1
 //! counter rt_cache.in_martian_src 4
 //! nameserver 10.1.0.2
+//! save *filter                              lines of iptables-save, legacy
+//! save -A FORWARD -i flannel0 -j ACCEPT
 //! key v2 /coreos.com/network/config {"Network":"10.1.0.0/16"}
 //! ```
 use std::net::IpAddr;
@@ -19,6 +21,7 @@ use ipnet::IpNet;
 
 use super::{Report, View, evaluate};
 use crate::context::files::{Nameserver, Place};
+use crate::context::firewall::Firewall;
 use crate::context::net::{
     Address, Answer, FdbEntry, Link, LinkKind, Lookup, Neighbour, NextHop, PolicyRule, Role, Route,
     RouteKind, TABLE_MAIN, Vxlan,
@@ -36,6 +39,11 @@ pub fn context(text: &str) -> Context {
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         add(&mut context, line);
     }
+    let saved = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("save "));
+    let saved: Vec<&str> = saved.collect();
+    context.firewall = Firewall::of_save(&saved.join("\n"));
     context
 }
 
@@ -89,7 +97,8 @@ fn add(context: &mut Context, line: &str) {
     let first = words.0.get(1).copied().unwrap_or_default();
     let rest = line.splitn(4, ' ').nth(3).unwrap_or_default();
     match words.0[0] {
-        "#" => {}
+        // A firewall's lines belong together: they are read at once.
+        "#" | "save" => {}
         "link" => context.net.links.push(link(first, &words)),
         "address" => context.net.addresses.push(Address {
             link: words.after("dev").expect("dev").to_owned(),
