@@ -47,7 +47,7 @@ pub struct EtcdArgs {
     /// Read keys from a file in place of etcd: what `etcdctl get --prefix / -w json` prints,
     /// what /v2/keys/?recursive=true answers, or lines of KEY, tab, VALUE
     #[arg(long, value_name = "FILE", conflicts_with_all = ["etcd", "cacert", "cert", "key",
-          "insecure_skip_tls_verify", "user", "password"])]
+          "insecure_skip_tls_verify", "user", "password", "dial_timeout", "command_timeout"])]
     pub keys: Option<PathBuf>,
 }
 

@@ -19,8 +19,9 @@ pub fn is_near(key: &str, prefix: &str) -> bool {
         return false;
     }
     let plain = |name: &str| name.trim_matches('/').replace("//", "/").to_lowercase();
-    let (key, wanted) = (plain(key), plain(&wanted));
-    key == plain(prefix) || distance(&key, &wanted) <= FURTHEST.min(wanted.len() / 6)
+    let (key, wanted, prefix) = (plain(key), plain(&wanted), plain(prefix));
+    // A short prefix is soon that of somebody else.
+    key == prefix || distance(&key, &wanted) <= FURTHEST.min(prefix.len() / 4)
 }
 
 /// Whether a folder's name is near the first one of `prefix`.

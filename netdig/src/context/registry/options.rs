@@ -324,3 +324,123 @@ fn user(
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_as_people_write_them() {
+        for (text, base) in [
+            ("http://10.1.1.95:2379", "http://10.1.1.95:2379"),
+            ("https://[fd00::1]:4001/", "https://[fd00::1]:4001"),
+            ("etcd1", "http://etcd1:2379"),
+            ("HTTP://u:p@etcd1:80", "http://etcd1:80"),
+            ("::1", "http://[::1]:2379"),
+        ] {
+            let url: Url = text.parse().expect(text);
+            assert_eq!(url.to_string(), base);
+            assert!(!format!("{url:?}").contains("u:p"));
+        }
+        let bare: Url = "etcd1:2379".parse().expect("an endpoint");
+        assert_eq!(bare.base(true), "https://etcd1:2379");
+        for text in [
+            "",
+            "http://",
+            "ftp://a",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a b",
+            "[::1",
+            "http://a/b",
+        ] {
+            assert!(text.parse::<Url>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_as_go_writes_them() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        for text in ["", "5", "s", "-1s", "0s", "1d", "1.2.3s", "99h", "NaNs"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    fn of(said: Said<'_>, env: &[(&str, &str)]) -> Result<Options> {
+        Options::of(said, |name| {
+            let mut env = env.iter();
+            env.find(|(one, _)| *one == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn said<'a>(
+        endpoints: &'a [String],
+        user: Option<&'a str>,
+        password: Option<&'a str>,
+    ) -> Said<'a> {
+        Said {
+            endpoints,
+            user,
+            password,
+            options: Options::default(),
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_environment() {
+        let env = [
+            ("ETCDCTL_ENDPOINTS", "http://e:1,http://f:2"),
+            ("ETCDCTL_USER", "root"),
+            ("ETCDCTL_PASSWORD", "top"),
+            ("ETCDCTL_CACERT", "/ca"),
+        ];
+        let options = of(said(&[], None, None), &env).expect("options");
+        assert_eq!(options.endpoints.len(), 2);
+        assert_eq!(options.endpoints[0].by, "ETCDCTL_ENDPOINTS");
+        assert_eq!(options.tls.cacert, Some(PathBuf::from("/ca")));
+        let user = options.user.expect("a user");
+        assert_eq!(
+            (user.name.as_str(), user.password.as_str()),
+            ("root", "top")
+        );
+        let named = ["http://g:3".to_owned()];
+        let options = of(said(&named, Some("a:b"), None), &env).expect("options");
+        assert_eq!(options.endpoints[0].by, "--etcd");
+        assert_eq!(options.user.expect("a user").password, "b");
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let refused = |said: Said<'_>, env: &[(&str, &str)], part: &str| {
+            let error = of(said, env).expect_err(part).to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        refused(said(&[], None, Some("p")), &[], "--user NAME");
+        refused(said(&[], Some("a"), None), &[], "--user a:PASSWORD");
+        refused(said(&[], Some("a:b"), Some("c")), &[], "twice");
+        refused(
+            said(&["ftp://a".to_owned()], None, None),
+            &[],
+            "--etcd: `ftp`",
+        );
+        refused(
+            said(&[",".to_owned()], None, None),
+            &[],
+            "names no endpoint",
+        );
+        refused(
+            said(&[], None, None),
+            &[("ETCDCTL_CERT", "/c")],
+            "--key FILE",
+        );
+        refused(
+            said(&[], None, None),
+            &[("ETCDCTL_KEY", "/k")],
+            "--cert FILE",
+        );
+    }
+}

@@ -13,7 +13,7 @@ use super::options::User;
 use super::{ApiVersion, Key, MOST_KEYS, Past, Value, base64};
 
 /// Longest answer that is read: many times a large cluster's keyspace.
-const LONGEST_ANSWER: u64 = 512 * 1024 * 1024;
+const LONGEST_ANSWER: u64 = 128 * 1024 * 1024;
 /// How long an event is waited for that etcd should remember: it answers such at once.
 const MEMORY: Duration = Duration::from_millis(250);
 
