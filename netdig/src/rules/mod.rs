@@ -14,6 +14,7 @@ mod nd105_service_cidr_overlap;
 mod nd106_bridge_subnet_mismatch;
 mod nd107_subnet_misaligned;
 mod nd108_subnets_exhausted;
+pub mod overlay;
 pub mod prefixes;
 mod renumber;
 pub mod routing;
