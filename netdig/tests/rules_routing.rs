@@ -226,10 +226,7 @@ fn rule(value: &Value, ipv6: bool) -> PolicyRule {
         let text = text(value, name)?;
         u32::from_str_radix(text.trim_start_matches("0x"), 16).ok()
     };
-    let action = match text(value, "action") {
-        Some(action) => action,
-        None => "lookup",
-    };
+    let action = text(value, "action").unwrap_or("lookup");
     PolicyRule {
         priority: number(value, "priority").unwrap_or(0),
         ipv6,

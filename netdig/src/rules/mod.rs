@@ -36,6 +36,7 @@ mod nd407_config_clobber;
 mod nd408_public_ip_unreachable;
 mod nd409_lease_expiring;
 mod nd903_no_permission;
+pub mod overlay;
 pub mod passage;
 pub mod prefixes;
 mod renumber;

@@ -2,6 +2,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::context::flannel::Lease;
 use crate::rules::testing::context;
 
 fn address(text: &str) -> IpAddr {
