@@ -5,7 +5,9 @@ use anyhow::Result;
 
 use super::namespace::{Namespace, inside};
 use super::{Context, Host, SCHEMA};
-use super::{containers, counters, files, netlink, processes, registry, sockets, sysctls};
+use super::{
+    containers, counters, files, firewall, netlink, processes, registry, sockets, sysctls,
+};
 
 /// What to look at.
 pub struct Look<'a> {
@@ -42,6 +44,8 @@ fn within(look: &Look<'_>) -> Context {
     processes::read(&mut context, &root);
     sockets::read(&mut context);
     files::read(&mut context, &root);
+    service_ranges::read(&mut context, &root);
+    firewall::read(&mut context);
     registry::read(&mut context, look.registry);
     containers::read(&mut context, &root, &netlink::read);
     let wanted = netlink::critical(&context);

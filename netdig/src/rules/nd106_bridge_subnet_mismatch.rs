@@ -60,6 +60,8 @@ fn draft(overlay: &Overlay<'_>, right: &Said, wrong: Vec<Said>) -> Draft {
              somebody else's. It happens where dockerd comes up before flanneld, and keeps a \
              bridge with the range of an older lease."
         ))
+        // A lease that was renumbered leaves the bridge behind.
+        .comes_of(Code(403))
         .seen(right.evidence.clone());
     for said in wrong {
         draft = draft.seen(said.evidence);

@@ -28,9 +28,9 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     }
 }
 
-/// What the overlay's packets have room in.
+/// What the overlay's packets have room in, by the link below, by the device, or by both.
 struct Tunnel<'a> {
-    underlay: &'a Link,
+    underlay: Option<&'a Link>,
     overhead: u32,
     /// The device, where the backend has one.
     device: Option<&'a Link>,
@@ -40,28 +40,39 @@ struct Tunnel<'a> {
 impl<'a> Tunnel<'a> {
     fn of(view: &View<'a>, overlay: &'a Overlay<'a>) -> Option<Tunnel<'a>> {
         let backend = overlay.backend.as_deref()?;
-        let underlay = backend::underlay(view, overlay)?;
-        let device = overlay
-            .links
-            .first()
-            .and_then(|name| view.context.net.link(name));
-        Some(Tunnel {
-            underlay,
-            overhead: backend::overhead(backend)?,
-            device,
+        let overhead = backend::overhead(backend)?;
+        let device = overlay.links.first();
+        let tunnel = Tunnel {
+            underlay: backend::underlay(view, overlay)
+                .filter(|link| !link.loopback && link.mtu > overhead),
+            overhead,
+            device: device.and_then(|name| view.context.net.link(name)),
             backend,
-        })
-        .filter(|tunnel| !tunnel.underlay.loopback && tunnel.underlay.mtu > tunnel.overhead)
+        };
+        (tunnel.underlay.is_some() || tunnel.device.is_some()).then_some(tunnel)
     }
 
-    fn room(&self) -> u32 {
-        self.underlay.mtu - self.overhead
+    /// What the link below leaves.
+    fn room(&self) -> Option<u32> {
+        self.underlay.map(|link| link.mtu - self.overhead)
     }
 
     /// The largest inner packet that leaves here.
     fn carries(&self) -> u32 {
-        self.device
-            .map_or(self.room(), |device| device.mtu.min(self.room()))
+        let room = self.room().unwrap_or(u32::MAX);
+        self.device.map_or(room, |device| device.mtu.min(room))
+    }
+
+    /// `underlay eth0 1500 less 28 of udp`, or the device's own.
+    fn told(&self) -> String {
+        match (self.underlay, self.device) {
+            (Some(link), _) => format!(
+                "underlay {} {} less {} of {}",
+                link.name, link.mtu, self.overhead, self.backend
+            ),
+            (None, Some(device)) => format!("MTU of {}", device.name),
+            (None, None) => String::new(),
+        }
     }
 }
 
@@ -78,28 +89,20 @@ fn too_large(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Opt
     let all: Vec<Larger> = larger(view, overlay, tunnel);
     let first = all.first()?;
     let title = format!(
-        "{} has an MTU of {}, and the tunnel carries {carries} (underlay {} {} less {} of {})",
+        "{} has an MTU of {}, and the tunnel carries {carries} ({})",
         first.what,
         first.mtu,
-        tunnel.underlay.name,
-        tunnel.underlay.mtu,
-        tunnel.overhead,
-        tunnel.backend
+        tunnel.told()
     );
-    let underlay = Evidence::new(
-        "link",
-        tunnel.underlay.name.clone(),
-        format!("MTU {}", tunnel.underlay.mtu),
-    );
+    let below = [tunnel.underlay, tunnel.device].into_iter().flatten();
     let draft = Draft::new(overlay.prefix.clone(), title)
         .because(
             "Small packets pass, full-size ones do not: they are cut up, or thrown away where the \
              sender forbids that. A connection opens, a short answer comes, a long one hangs.",
         )
-        .seen(underlay)
-        .seen_all(tunnel.device.map(|device| {
-            Evidence::new("link", device.name.clone(), format!("MTU {}", device.mtu))
-        }));
+        .seen_all(
+            below.map(|link| Evidence::new("link", link.name.clone(), format!("MTU {}", link.mtu))),
+        );
     let draft = all
         .into_iter()
         .fold(draft, |draft, one| draft.seen(one.evidence).fix(one.fix));
@@ -111,8 +114,10 @@ fn too_large(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Opt
 
 fn larger(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Vec<Larger> {
     let mut all = Vec::new();
-    if let Some(device) = tunnel.device.filter(|device| device.mtu > tunnel.room()) {
-        all.push(link(device, tunnel.room()));
+    if let (Some(device), Some(room)) = (tunnel.device, tunnel.room())
+        && device.mtu > room
+    {
+        all.push(link(device, room));
     }
     let carries = tunnel.carries();
     if let Some(file) = overlay.subnet_env
@@ -160,7 +165,8 @@ fn link(link: &Link, carries: u32) -> Larger {
 /// The MTU that a peer's end of a TCP connection announced is its link's, if it is less than
 /// ours; packets that fill ours do not arrive there.
 fn peers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Option<Draft> {
-    let ours = tunnel.underlay.mtu;
+    let underlay = tunnel.underlay?;
+    let ours = underlay.mtu;
     let (peer, theirs) = view.context.sockets.iter().find_map(|socket| {
         let peer: SocketAddr = socket.remote.as_deref()?.parse().ok()?;
         let theirs = socket.peer_mtu?;
@@ -172,7 +178,7 @@ fn peers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> 
         (theirs < ours && tunnel.carries() + tunnel.overhead > theirs && is_peer(peer.ip()))
             .then_some((peer, theirs))
     })?;
-    let dev = &tunnel.underlay.name;
+    let dev = &underlay.name;
     let title = format!(
         "the underlay's MTU is {ours} here on {dev}, and {} announces {theirs}",
         peer.ip()

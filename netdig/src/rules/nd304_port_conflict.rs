@@ -21,7 +21,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             .context
             .sockets
             .iter()
-            .find(|one| holds(one, vxlan.port));
+            .find(|one| holds(one, link, vxlan.port));
         found.extend(taken.map(|socket| by_socket(link, vxlan, socket)));
     }
     for (at, &(link, vxlan)) in links.iter().enumerate() {
@@ -43,13 +43,13 @@ fn vxlan(link: &Link) -> Option<(&Link, &Vxlan)> {
     }
 }
 
-/// Whether a process's socket holds a port. The kernel's own, as VXLAN's, have no inode.
-fn holds(socket: &Socket, port: u16) -> bool {
+/// Whether a process's socket holds the port of a link. The kernel's own socket of a link that is
+/// up looks the same but for the process, which it has not.
+fn holds(socket: &Socket, link: &Link, port: u16) -> bool {
     let udp = socket.protocol.starts_with("udp");
-    udp && socket.inode != 0
-        && socket
-            .address()
-            .is_some_and(|at| at.port() == port && at.ip().is_unspecified())
+    let of_a_process = socket.pid.is_some() || !link.up;
+    let at = socket.address();
+    udp && of_a_process && at.is_some_and(|at| at.port() == port && at.ip().is_unspecified())
 }
 
 fn same(a: &Vxlan, b: &Vxlan) -> bool {
@@ -194,14 +194,14 @@ mod tests {
     use crate::rules::testing::{context, findings};
     use crate::rules::{View, evaluate};
 
-    fn with_socket(text: &str, local: &str, inode: u64) -> Vec<String> {
+    fn with_socket(text: &str, local: &str, pid: Option<u32>) -> Vec<String> {
         let mut context = context(text);
         context.sockets.push(Socket {
             protocol: "udp".to_owned(),
             local: local.to_owned(),
-            inode,
-            pid: Some(77),
-            comm: Some("python3".to_owned()),
+            inode: 9,
+            pid,
+            comm: pid.map(|_| "python3".to_owned()),
             ..Socket::default()
         });
         let report = evaluate(&View::new(&context, None));
@@ -212,20 +212,22 @@ mod tests {
     #[test]
     fn a_process_holds_the_links_port() {
         let link = "link flannel.1 vxlan vni 1 port 8472 down";
-        let found = with_socket(link, "0.0.0.0:8472", 9);
+        let found = with_socket(link, "0.0.0.0:8472", Some(77));
         assert!(
             found[0].contains("8472") && found[0].contains("python3 (pid 77)"),
             "{found:?}"
         );
-        assert_eq!(with_socket(link, "[::]:8472", 9).len(), 1);
+        assert_eq!(with_socket(link, "[::]:8472", Some(77)).len(), 1);
+        // A link that is down has no socket: this one is somebody's.
+        assert_eq!(with_socket(link, "0.0.0.0:8472", None).len(), 1);
     }
 
     #[test]
     fn the_kernels_own_socket_and_other_addresses_are_no_conflict() {
         let link = "link flannel.1 vxlan vni 1 port 8472";
-        assert!(with_socket(link, "0.0.0.0:8472", 0).is_empty());
-        assert!(with_socket(link, "127.0.0.1:8472", 9).is_empty());
-        assert!(with_socket(link, "0.0.0.0:8473", 9).is_empty());
+        assert!(with_socket(link, "0.0.0.0:8472", None).is_empty());
+        assert!(with_socket(link, "127.0.0.1:8472", Some(77)).is_empty());
+        assert!(with_socket(link, "0.0.0.0:8473", Some(77)).is_empty());
     }
 
     #[test]

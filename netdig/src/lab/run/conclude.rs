@@ -13,7 +13,7 @@ use super::watcher::{self, Format, Watcher};
 
 /// The commands of netdig that name findings. What a scenario wants of another
 /// is not seen.
-const CONCLUDING: &[By] = &[By::Overlay];
+const CONCLUDING: &[By] = &[By::Overlay, By::Doctor];
 
 /// Whether it looks on while there is traffic, or once after it.
 const fn looks_on(by: By) -> bool {
@@ -65,7 +65,9 @@ fn wanted(scenario: &Scenario) -> BTreeSet<(By, String)> {
         .filter(|one| one.by != By::Overlay || watched.is_some())
         .filter_map(|one| Some((one.by, one.on.clone().or_else(|| watched.clone())?)))
         .collect();
-    wanted.extend(watched.map(|host| (By::Overlay, host)));
+    for by in [By::Overlay, By::Doctor] {
+        wanted.extend(watched.clone().map(|host| (by, host)));
+    }
     wanted
 }
 
