@@ -5,12 +5,15 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 use decoders::Encap;
 
+use crate::finding::Severity;
+
 /// Longest packet that is kept whole.
 const MAX_SNAPLEN: u32 = 262_144;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit status: 0 done; 2 could not do it, the message says what and what next.
+Exit status: 0 done; 1 findings as bad as --fail-on says; 2 could not do it, the message says
+what and what next.
 
   netdig overlay                              every tunnel of this host
   netdig overlay -i flannel0 -c 20            twenty packets of one tun
@@ -90,6 +93,9 @@ pub struct OverlayArgs {
     /// How packets are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Exit with 1 if a finding is of this severity or above
+    #[arg(long, value_name = "SEVERITY", value_enum)]
+    pub fail_on: Option<Severity>,
     /// Whether text is coloured
     #[arg(long, value_enum, default_value_t)]
     pub color: Color,

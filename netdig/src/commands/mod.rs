@@ -24,7 +24,7 @@ pub fn main() -> ExitCode {
         std::process::exit(error.exit_code())
     });
     let result = match cli.command {
-        Command::Overlay(args) => overlay::overlay(&args).map(|()| true),
+        Command::Overlay(args) => overlay::overlay(&args),
         Command::Lab(args) => lab::lab(args.command),
     };
     match result {

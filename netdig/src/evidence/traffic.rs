@@ -105,6 +105,14 @@ pub struct Traffic {
 const MAX_FEW: usize = 256;
 
 impl Traffic {
+    /// Nothing seen yet, with the host's counters as they are.
+    pub fn new(counters: BTreeMap<String, u64>) -> Traffic {
+        Traffic {
+            counters_before: counters,
+            ..Traffic::default()
+        }
+    }
+
     /// Takes note of a packet; tells what it is if it is none of the many.
     #[inline]
     pub fn observe(&mut self, sight: &Sight<'_>) -> Option<Event> {
@@ -127,9 +135,10 @@ impl Traffic {
         }
     }
 
-    /// No other side came for packet `n`.
-    pub fn unanswered(&mut self, n: u64, doubtful: bool) -> Option<Event> {
+    /// No other side came for packet `n`; events were lost until `lost_until`.
+    pub fn unanswered(&mut self, n: u64, lost_until: UnixNanos) -> Option<Event> {
         let brief = self.open.remove(&n)?;
+        let doubtful = brief.at.ts_ns <= lost_until;
         Some(self.add_not_sent(brief, None, None, doubtful))
     }
 
@@ -183,11 +192,14 @@ impl Traffic {
 
     /// DNS queries to `server` that went into a tunnel.
     pub fn dns_to(&self, server: IpAddr) -> impl Iterator<Item = &Question> {
-        self.questions.iter().map(|(_, one)| one).filter(move |one| {
-            one.in_tunnel
-                && one.asked.destination == server
-                && matches!(one.asked.kind, Kind::Dns { .. })
-        })
+        self.questions
+            .iter()
+            .map(|(_, one)| one)
+            .filter(move |one| {
+                one.in_tunnel
+                    && one.asked.destination == server
+                    && matches!(one.asked.kind, Kind::Dns { .. })
+            })
     }
 
     /// The questions as the evidence of packets, three at most: for rules that the context

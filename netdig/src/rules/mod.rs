@@ -5,11 +5,25 @@
 //! docs/playbooks, and a line each in the list of modules and in [`RULES`].
 mod draft;
 mod evaluate;
+mod nd207_icmp_unreach_martian;
+mod nd210_conntrack_insert_race;
+mod nd302_pmtu_blackhole;
+mod nd303_one_way_tunnel;
+mod nd305_vxlan_checksum_offload;
+mod nd308_proto_filtered;
+mod nd309_inner_not_sent;
+mod nd310_unknown_peer;
+mod nd901_events_lost;
+mod nd902_payload_cut;
+mod nd904_clock_skew;
+mod one_way;
 pub mod prefixes;
 pub mod routing;
 #[cfg(test)]
 mod testing;
 pub mod view;
+#[cfg(test)]
+mod wire;
 
 pub use draft::Draft;
 pub use evaluate::{Report, Unchecked, evaluate};
@@ -43,7 +57,19 @@ impl Rule {
 }
 
 /// All rules, in order of their codes.
-pub const RULES: &[Rule] = &[];
+pub const RULES: &[Rule] = &[
+    nd207_icmp_unreach_martian::RULE,
+    nd210_conntrack_insert_race::RULE,
+    nd302_pmtu_blackhole::RULE,
+    nd303_one_way_tunnel::RULE,
+    nd305_vxlan_checksum_offload::RULE,
+    nd308_proto_filtered::RULE,
+    nd309_inner_not_sent::RULE,
+    nd310_unknown_peer::RULE,
+    nd901_events_lost::RULE,
+    nd902_payload_cut::RULE,
+    nd904_clock_skew::RULE,
+];
 
 /// The rule of a code.
 pub fn rule(code: Code) -> Option<&'static Rule> {

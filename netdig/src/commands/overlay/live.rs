@@ -8,7 +8,9 @@ use anyhow::{Context, anyhow, bail};
 use super::{namespace::Namespace, opening, output, ports, selection};
 use crate::cli::overlay::OverlayArgs;
 use crate::commands::{privileges, stop::Stop};
+use crate::conclusions::{Conclusions, Live};
 use crate::engine::Engine;
+use crate::finding::Severity;
 use crate::observation::{Observation, ProcessChange};
 use crate::output::OutputError;
 use crate::selection::Selection;
@@ -39,11 +41,11 @@ struct Watched {
     links: Vec<Netdev>,
 }
 
-/// Runs until a signal, `-M` or `-c` ends it.
+/// Runs until a signal, `-M` or `-c` ends it. Returns the worst finding's severity.
 ///
 /// # Errors
 /// What could not be watched or written.
-pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
+pub fn run(args: &OverlayArgs) -> anyhow::Result<Option<Severity>> {
     let netns = args.netns.as_deref().map(Namespace::open).transpose()?;
     let mut tracker = Tracker::from_proc().context("cannot read /proc")?;
     let mut selection = selection(args);
@@ -62,6 +64,7 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
         eprintln!("netdig: {}", opening::sentence(args, &mut tracker, &names));
     }
     let mut engine = Engine::new(tracker, ports(args), selection, output, args.count);
+    engine.conclude(Conclusions::of_host(host()));
     let stop = Stop::watch(args.duration)?;
     if let Some(path) = &args.ready_file {
         ready(path)?;
@@ -69,11 +72,17 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
     privileges::drop_unneeded().context("cannot give up capabilities")?;
     let ran = watched.run(&mut engine, &stop);
     if super::nobody_reads(args, &ran) {
-        return ran;
+        return ran.map(|()| None);
     }
     let ended = watched.end(&mut engine);
     ran?;
-    ended
+    ended?;
+    Ok(engine.worst())
+}
+
+/// What the host says, read once before the first packet.
+fn host() -> Live {
+    Live::nothing_known()
 }
 
 /// Divides the names of `-i` into links, which it returns, and tuns, which go

@@ -66,7 +66,10 @@ pub struct Complained {
 
 impl Complaint {
     /// The ICMP or ICMPv6 error that a packet is.
-    pub fn of(packet: &Packet<'_>, ip: &Ip<'_>) -> Option<(Complaint, Option<Quoted>, Option<u32>)> {
+    pub fn of(
+        packet: &Packet<'_>,
+        ip: &Ip<'_>,
+    ) -> Option<(Complaint, Option<Quoted>, Option<u32>)> {
         let (v6, kind, code, quoted, mtu) = match (packet.icmp(), packet.icmpv6()) {
             (Some(icmp), _) if matches!(icmp.kind(), 3 | 11 | 12) => {
                 let mtu = icmp.next_hop_mtu().map(u32::from);
@@ -90,7 +93,10 @@ impl Complaint {
 
     /// "Fragmentation needed" or "packet too big".
     pub fn is_too_big(&self) -> bool {
-        matches!((self.v6, self.kind, self.code), (false, 3, 4) | (true, 2, _))
+        matches!(
+            (self.v6, self.kind, self.code),
+            (false, 3, 4) | (true, 2, _)
+        )
     }
 }
 
