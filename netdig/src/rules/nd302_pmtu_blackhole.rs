@@ -23,7 +23,7 @@ const WAIT_NS: u64 = 900_000_000;
 /// Retransmissions of one segment, each some 200 ms or more after the last.
 const TIMES: u32 = 2;
 /// Packets that vanished, for more than a suspicion.
-const MANY: usize = 3;
+const MANY: u32 = 3;
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     let Some(traffic) = view.traffic else { return };
@@ -94,7 +94,7 @@ fn is_large_and_lost(traffic: &Traffic, question: &Question) -> bool {
 struct Echoes<'a> {
     /// The largest that was answered.
     passed: Option<&'a Question>,
-    vanished: usize,
+    vanished: u32,
 }
 
 type Between = (IpAddr, IpAddr);
@@ -106,7 +106,9 @@ fn echoes(traffic: &Traffic) -> FxHashMap<Between, Echoes<'_>> {
             continue;
         }
         let entry = echoes.entry((asked.source, asked.destination)).or_default();
-        entry.vanished += usize::from(is_large_and_lost(traffic, question));
+        if is_large_and_lost(traffic, question) {
+            entry.vanished += question.times;
+        }
         let is_larger = entry.passed.is_none_or(|known| question.len > known.len);
         if question.answer.is_some() && is_larger {
             entry.passed = Some(question);
