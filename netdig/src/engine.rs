@@ -10,11 +10,14 @@ use std::sync::Arc;
 use decoders::reassembly::{Arrival, Buffers, Limits, Reassembled, Reassembly};
 use decoders::{Packet, Ports};
 
+use crate::conclusions::Conclusions;
 use crate::evidence::{
     flow::FlowTable,
     join::{Joiner, Side},
     packet::{Fate, Other, PacketView},
+    traffic::Sight,
 };
+use crate::finding::Severity;
 use crate::observation::{FdKind, Frame, Interface, Loss, Observation, PacketType, UnixNanos};
 use crate::output::{Output, OutputError, summary::Summary};
 use crate::selection::Selection;
@@ -49,6 +52,7 @@ pub struct Engine {
     joiner: Joiner,
     flows: FlowTable,
     reassembly: Reassembly,
+    conclusions: Option<Conclusions>,
     selection: Selection,
     output: Output,
     held: VecDeque<Held>,
@@ -78,6 +82,7 @@ impl Engine {
             joiner: Joiner::new(JOIN_DEADLINE_NS),
             flows: FlowTable::new(),
             reassembly: Reassembly::new(Limits::default()),
+            conclusions: None,
             selection,
             output,
             held: VecDeque::new(),
@@ -89,6 +94,16 @@ impl Engine {
             shown: 0,
             lost_until: 0,
         }
+    }
+
+    /// Concludes from what it sees; without this it only shows.
+    pub fn conclude(&mut self, conclusions: Conclusions) {
+        self.conclusions = Some(conclusions);
+    }
+
+    /// The worst of all findings so far.
+    pub fn worst(&self) -> Option<Severity> {
+        self.conclusions.as_ref()?.counts().into_keys().next_back()
     }
 
     /// Whether as many packets were shown as were asked for.
@@ -138,7 +153,19 @@ impl Engine {
         for (n, inward) in given_up {
             self.give_up(n, inward);
         }
-        self.release(false)
+        self.release(false)?;
+        if let Some(conclusions) = &mut self.conclusions {
+            conclusions.tick(now);
+        }
+        self.say(now);
+        Ok(())
+    }
+
+    /// Tells of what was concluded since the last time.
+    fn say(&mut self, at: UnixNanos) {
+        if let Some(conclusions) = &mut self.conclusions {
+            conclusions.say(&mut self.output, at);
+        }
     }
 
     /// Writes out what was shown so far.
@@ -164,6 +191,11 @@ impl Engine {
     /// Ends the run: shows what still waits, the summary, and closes the files.
     pub fn finish(&mut self, now: UnixNanos) -> Result<(), OutputError> {
         let shown = self.release(true);
+        if let Some(conclusions) = &mut self.conclusions {
+            conclusions.finish(now);
+            conclusions.say(&mut self.output, now);
+            self.summary.findings = conclusions.counts();
+        }
         self.summary.datagrams = self.reassembly.datagrams();
         self.summary.messages = self.reassembly.messages();
         (
@@ -254,7 +286,19 @@ impl Engine {
                 &mut self.reassembly,
                 &buffers,
             );
-            self.flows.observe(&packet);
+            let tcp = self.flows.observe(&packet);
+            if let Some(conclusions) = &mut self.conclusions {
+                conclusions.observe(&Sight {
+                    n,
+                    frame,
+                    number: interface,
+                    interface: &self.interfaces[interface],
+                    packet: &packet,
+                    tcp,
+                    fate: &unsettled(side),
+                    packet_type,
+                });
+            }
             self.summary.undecoded += u64::from(packet.layers.is_empty());
             self.shown += 1;
             return Ok(());
@@ -273,6 +317,7 @@ impl Engine {
                 &mut self.summary,
                 &self.ports,
                 &mut self.reassembly,
+                &mut self.conclusions,
                 &self.interfaces[interface],
                 Shown {
                     n,
@@ -348,6 +393,8 @@ impl Engine {
         if let Some(held) = find(&mut self.held, n) {
             let doubtful = held.frame.ts_ns <= lost_until;
             held.fate = Fate::Unanswered { doubtful };
+        } else if let Some(conclusions) = &mut self.conclusions {
+            conclusions.unanswered(n, lost_until);
         }
     }
 
@@ -361,6 +408,9 @@ impl Engine {
             return;
         }
         self.summary.packets -= 1;
+        if let Some(conclusions) = &mut self.conclusions {
+            conclusions.leave_out(first);
+        }
         if let Some(held) = find(&mut self.held, first) {
             self.summary.bytes -= u64::from(held.frame.orig_len);
             held.fate = Fate::Elsewhere;
@@ -389,6 +439,7 @@ impl Engine {
                     &mut self.summary,
                     &self.ports,
                     &mut self.reassembly,
+                    &mut self.conclusions,
                     &self.interfaces[held.interface],
                     Shown {
                         n: held.n,
@@ -413,6 +464,9 @@ impl Engine {
         self.summary.add_loss(loss);
         self.lost_until = self.lost_until.max(loss.window.1);
         self.tracker.apply_loss(loss);
+        if let Some(conclusions) = &mut self.conclusions {
+            conclusions.add_loss(loss);
+        }
         self.output
             .loss(loss, interface.map(|number| &self.interfaces[number]))
     }
@@ -438,6 +492,7 @@ fn show(
     summary: &mut Summary,
     ports: &Ports,
     reassembly: &mut Reassembly,
+    conclusions: &mut Option<Conclusions>,
     interface: &Interface,
     shown: Shown<'_>,
 ) -> Result<bool, OutputError> {
@@ -458,7 +513,42 @@ fn show(
         fd_name: shown.fd_name,
         fate: shown.fate,
     };
-    output.packet(&view, shown.packet_type)
+    let Some(conclusions) = conclusions else {
+        return output.packet(&view, shown.packet_type, &[]);
+    };
+    conclusions.observe(&Sight {
+        n: shown.n,
+        frame,
+        number: shown.context,
+        interface,
+        packet: &packet,
+        tcp: view.tcp,
+        fate: shown.fate,
+        packet_type: shown.packet_type,
+    });
+    let comments = match output.wants_comments() {
+        true => conclusions.comments(shown.n),
+        false => Vec::new(),
+    };
+    let comments: Vec<&str> = comments.iter().map(String::as_str).collect();
+    let is_shown = output.packet(&view, shown.packet_type, &comments)?;
+    // Behind the packet that shows it.
+    conclusions.say(output, frame.ts_ns);
+    Ok(is_shown)
+}
+
+/// What is known of a packet's other side where packets are not held for it.
+fn unsettled(side: Side) -> Fate {
+    match side {
+        Side::Alone => Fate::Alone,
+        Side::First => Fate::Open,
+        Side::Orphan => Fate::Originated,
+        Side::Second { first } => Fate::Joined {
+            n: first,
+            second: true,
+            other: Other::default(),
+        },
+    }
 }
 
 /// Decodes a frame, and what it completes.

@@ -3,6 +3,7 @@ pub mod annotation;
 pub mod btf;
 pub mod cli;
 pub mod commands;
+pub mod conclusions;
 pub mod context;
 pub mod engine;
 pub mod evidence;

@@ -52,11 +52,6 @@ pub struct EtcdArgs {
 }
 
 impl EtcdArgs {
-    /// Whether the person named a registry or a file of keys.
-    pub fn is_named(&self) -> bool {
-        !self.etcd.is_empty() || self.keys.is_some()
-    }
-
     /// What they ask for, with etcdctl's variables where they say nothing.
     pub fn options(&self) -> anyhow::Result<Options> {
         let said = Said {

@@ -5,12 +5,17 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 use decoders::Encap;
 
+use super::etcd::EtcdArgs;
+
+use crate::finding::Severity;
+
 /// Longest packet that is kept whole.
 const MAX_SNAPLEN: u32 = 262_144;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit status: 0 done; 2 could not do it, the message says what and what next.
+Exit status: 0 done; 1 findings as bad as --fail-on says; 2 could not do it, the message says
+what and what next.
 
   netdig overlay                              every tunnel of this host
   netdig overlay -i flannel0 -c 20            twenty packets of one tun
@@ -82,6 +87,8 @@ pub struct OverlayArgs {
     /// Only in this network namespace: a name as `ip netns` knows it, a path, or pid:N
     #[arg(long, value_name = "NETNS")]
     pub netns: Option<String>,
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
     /// UDP ports of tunnels, besides flannel-udp:8285, vxlan:8472, vxlan:4789, vxlan:6784,
     /// vxlan-gpe:4790, geneve:6081, gtp-u:2152, mpls:6635, gue:6080, teredo:3544 and
     /// weave-sleeve:6783; fou has no port of its own
@@ -90,6 +97,9 @@ pub struct OverlayArgs {
     /// How packets are printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Exit with 1 if a finding is of this severity or above
+    #[arg(long, value_name = "SEVERITY", value_enum)]
+    pub fail_on: Option<Severity>,
     /// Whether text is coloured
     #[arg(long, value_enum, default_value_t)]
     pub color: Color,

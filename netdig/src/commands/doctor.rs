@@ -9,7 +9,7 @@ use crate::cli::doctor::{DoctorArgs, ReportFormat};
 use crate::cli::overlay::Color;
 use crate::context::namespace::Namespace;
 use crate::context::read::{Look, read};
-use crate::context::{Context, Part, Unread, saved};
+use crate::context::{Context, Part, Unread, registry, saved};
 use crate::finding::{Finding, Severity};
 use crate::output::report::{ReportStyle, Tally};
 use crate::output::{finding, report};
@@ -21,9 +21,10 @@ use crate::rules::{Report, View, evaluate};
 /// Where it could not look: what was asked for by name could not be read. What the rest
 /// says was printed then.
 pub fn doctor(args: &DoctorArgs) -> Result<bool> {
+    let options = args.etcd.options()?;
     let context = match &args.from {
         Some(path) => saved::load(path)?,
-        None => look(args)?,
+        None => look(args, &options)?,
     };
     if let Some(path) = &args.save {
         saved::save(&context, path)?;
@@ -34,27 +35,27 @@ pub fn doctor(args: &DoctorArgs) -> Result<bool> {
         show(args, &view, &report)?;
     }
     if args.from.is_none()
-        && let Some(unread) = asked_in_vain(args, &context)
+        && let Some(unread) = asked_in_vain(&options, &context)
     {
         bail!("{}: {}", unread.what, unread.why);
     }
     Ok(!fails(&report.findings, args.fail_on))
 }
 
-fn look(args: &DoctorArgs) -> Result<Context> {
+fn look(args: &DoctorArgs, registry: &registry::Options) -> Result<Context> {
     let namespace = args.netns.as_deref().map(Namespace::open).transpose()?;
     read(&Look {
         namespace: namespace.as_ref(),
         netns: args.netns.as_deref(),
-        registry: &args.etcd.options()?,
+        registry,
     })
 }
 
 /// What a run cannot do without: the kernel's tables, and a registry that was named.
-fn asked_in_vain<'a>(args: &DoctorArgs, context: &'a Context) -> Option<&'a Unread> {
+fn asked_in_vain<'a>(asked: &registry::Options, context: &'a Context) -> Option<&'a Unread> {
     context.unread.iter().find(|unread| match unread.part {
         Part::Links | Part::Addresses | Part::Routes => !unread.partly,
-        Part::Registry => !unread.partly && args.etcd.is_named(),
+        Part::Registry => !unread.partly && asked.is_named(),
         _ => false,
     })
 }

@@ -26,10 +26,6 @@ const HINTS: &[(&str, &str)] = &[
         "-F",
         "filter expressions are not there yet; --pid, --comm, --container-name and --netns pick",
     ),
-    (
-        "--fail-on",
-        "overlay has no findings yet that it could fail on",
-    ),
 ];
 const EXPRESSION: &str = "filter expressions are not there yet: --pid, --comm, --container-name, \
                           --netns and -i pick packets, and \

@@ -27,7 +27,7 @@ pub fn main() -> ExitCode {
         std::process::exit(error.exit_code())
     });
     let result = match cli.command {
-        Command::Overlay(args) => overlay::overlay(&args).map(|()| true),
+        Command::Overlay(args) => overlay::overlay(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Rules(args) => explain::rules(&args),

@@ -1,4 +1,5 @@
 //! `netdig overlay`: what goes through the tunnel, live and from files.
+mod host;
 mod live;
 mod opening;
 
@@ -10,7 +11,9 @@ use decoders::Ports;
 
 use super::stop::Stop;
 use crate::cli::overlay::{Color, Format, OverlayArgs};
+use crate::conclusions::Conclusions;
 use crate::engine::Engine;
+use crate::finding::Severity;
 use crate::observation::Observation;
 use crate::output::{
     Output, OutputError, Printer, Stream,
@@ -24,20 +27,24 @@ use crate::source::pcap::CaptureReader;
 use crate::source::probe::unix_now;
 use crate::tracker::Tracker;
 
-/// Runs `netdig overlay`.
+/// Runs `netdig overlay`; false where findings are as bad as `--fail-on` says.
 ///
 /// # Errors
 /// What could not be done, and what to do next.
-pub fn overlay(args: &OverlayArgs) -> anyhow::Result<()> {
+pub fn overlay(args: &OverlayArgs) -> anyhow::Result<bool> {
     let result = match &args.read {
         Some(path) => replay(args, path),
         None => live::run(args),
     };
-    match result {
+    let worst = match result {
         // Whoever read standard output has seen enough.
-        Err(error) if is_closed_pipe(&error) => Ok(()),
-        other => other,
-    }
+        Err(error) if is_closed_pipe(&error) => None,
+        other => other?,
+    };
+    Ok(match (worst, args.fail_on) {
+        (Some(worst), Some(bound)) => worst < bound,
+        _ => true,
+    })
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
@@ -51,8 +58,8 @@ fn nobody_reads(args: &OverlayArgs, ran: &anyhow::Result<()>) -> bool {
     to_stdout && ran.as_ref().is_err_and(is_closed_pipe)
 }
 
-/// Packets of a capture file.
-fn replay(args: &OverlayArgs, path: &Path) -> anyhow::Result<()> {
+/// Packets of a capture file. Returns the worst finding's severity.
+fn replay(args: &OverlayArgs, path: &Path) -> anyhow::Result<Option<Severity>> {
     if let Some(written) = &args.write
         && is_same_file(path, written)
     {
@@ -71,17 +78,19 @@ fn replay(args: &OverlayArgs, path: &Path) -> anyhow::Result<()> {
         output(args)?,
         args.count,
     );
+    engine.conclude(Conclusions::of_file());
     let snap = match args.snaplen {
         0 => usize::MAX,
         snap => snap as usize,
     };
     let read = read_all(&mut reader, &mut engine, &stop, snap);
     if nobody_reads(args, &read) {
-        return read;
+        return read.map(|()| None);
     }
     let ended = engine.finish(unix_now());
     read?;
-    Ok(ended?)
+    ended?;
+    Ok(engine.worst())
 }
 
 /// Whether both names, links followed, are one regular file.

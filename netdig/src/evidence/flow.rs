@@ -29,6 +29,11 @@ pub struct Relative {
     pub window: u32,
     /// What to take from the edges of SACK blocks to make them relative.
     pub ack_base: u32,
+    /// A SYN or a reset: what opens a connection, or refuses it.
+    pub edge: bool,
+    /// Its data were all seen before: a retransmission, or the same segment at its
+    /// second place.
+    pub repeated: bool,
 }
 
 impl Relative {
@@ -39,6 +44,8 @@ impl Relative {
             ack: tcp.acknowledgement(),
             window: u32::from(tcp.window()),
             ack_base: 0,
+            edge: is_edge(tcp.flags()),
+            repeated: false,
         }
     }
 }
@@ -57,11 +64,14 @@ enum Scale {
 struct Direction {
     /// First sequence number, once it is known.
     base: Option<u32>,
+    /// The sequence number behind the last data seen.
+    next: Option<u32>,
     scale: Scale,
 }
 
 const FRESH: Direction = Direction {
     base: None,
+    next: None,
     scale: Scale::Unknown,
 };
 
@@ -120,8 +130,8 @@ impl FlowTable {
     }
 
     /// Takes note of a packet's innermost TCP segment; `None` where it has none.
-    /// A packet may be shown twice, as from both sides of a tunnel: the answer
-    /// is the same.
+    /// A packet may be shown twice, as from both sides of a tunnel: its numbers
+    /// are the same.
     pub fn observe(&mut self, packet: &Packet<'_>) -> Option<Relative> {
         // Where the header's length cannot be, its numbers are doubtful too.
         let tcp = packet.tcp().filter(|tcp| tcp.header_len() >= TCP_LEN)?;
@@ -256,6 +266,7 @@ fn advance(directions: &mut [Direction; 2], forward: usize, tcp: &Tcp<'_>) -> Re
         learn_scale(directions, forward, ack, tcp.window_scale());
     }
     let window = u32::from(tcp.window());
+    let repeated = is_repeated(&mut directions[forward].next, tcp);
     Relative {
         seq: seq.wrapping_sub(base),
         // Without ACK the field means nothing and stays as it came.
@@ -268,7 +279,30 @@ fn advance(directions: &mut [Direction; 2], forward: usize, tcp: &Tcp<'_>) -> Re
             _ => window,
         },
         ack_base,
+        edge: is_edge(flags),
+        repeated,
     }
+}
+
+#[inline]
+fn is_edge(flags: TcpFlags) -> bool {
+    flags.has(TcpFlags::SYN) || flags.has(TcpFlags::RST)
+}
+
+/// Whether a segment's data end at or before `next`, which is moved on otherwise.
+#[inline]
+fn is_repeated(next: &mut Option<u32>, tcp: &Tcp<'_>) -> bool {
+    let length = tcp.payload_len();
+    if length == 0 {
+        return false;
+    }
+    let end = tcp.sequence().wrapping_add(length as u32);
+    // Numbers wrap (RFC 9293, section 3.4): behind is what is less than half of them away.
+    let repeated = next.is_some_and(|next| next.wrapping_sub(end) < 1 << 31);
+    if !repeated {
+        *next = Some(end);
+    }
+    repeated
 }
 
 /// Windows are scaled where no SYN without the option says otherwise.

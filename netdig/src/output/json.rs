@@ -29,6 +29,7 @@ use crate::{
         flow::Relative,
         packet::{Fate, PacketView},
     },
+    finding::Finding,
     observation::{Loss, UnixNanos},
     tracker::Process as TrackedProcess,
 };
@@ -163,6 +164,11 @@ impl JsonWriter {
         write(out, &object);
     }
 
+    /// Appends a finding's object.
+    pub fn finding(&mut self, out: &mut Vec<u8>, finding: &Finding, at: UnixNanos) {
+        out.extend(super::finding::json(finding, at));
+    }
+
     /// Appends the last object.
     pub fn summary(&mut self, out: &mut Vec<u8>, summary: &Summary, now: UnixNanos) {
         let object = SummaryObject {
@@ -181,7 +187,7 @@ impl JsonWriter {
             lost: summary.lost_total(),
             lost_by: lost_by(summary),
             reassembly: reassembly(summary),
-            findings: Findings::default(),
+            findings: Findings::of(summary),
         };
         write(out, &object);
     }
@@ -216,6 +222,7 @@ fn lost_by(summary: &Summary) -> Vec<LostBy<'_>> {
         .collect()
 }
 
+/// Appends an object and the end of its line.
 pub(super) fn write(out: &mut Vec<u8>, object: &impl Serialize) {
     let start = out.len();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Harmless);

@@ -16,6 +16,7 @@ use std::io::{self, Write};
 
 use crate::annotation::FrameMeta;
 use crate::evidence::packet::{Fate, PacketView};
+use crate::finding::Finding;
 use crate::observation::{Interface, Loss, PacketType, UnixNanos};
 use capture::{CaptureWriter, WriteError};
 use json::JsonWriter;
@@ -96,11 +97,18 @@ impl Output {
         self.capture.is_some() || matches!(self.printer, Printer::Json(_))
     }
 
-    /// Shows a packet; false where it is shown on its other side's line.
+    /// Whether findings are written on the packets that show them.
+    pub fn wants_comments(&self) -> bool {
+        self.capture.is_some()
+    }
+
+    /// Shows a packet, with `comments` on it where a capture is written; false where it
+    /// is shown on its other side's line.
     pub fn packet(
         &mut self,
         view: &PacketView<'_>,
         packet_type: Option<PacketType>,
+        comments: &[&str],
     ) -> Result<bool, OutputError> {
         let mut shown = true;
         if let Some(capture) = &mut self.capture {
@@ -114,7 +122,7 @@ impl Output {
                 process: info.as_ref(),
                 fd_name: view.fd_name,
                 packet_type,
-                comments: &[],
+                comments,
             };
             capture.write_frame(view.interface, view.frame, &meta)?;
         }
@@ -140,6 +148,14 @@ impl Output {
             Printer::Json(json) => json.loss(&mut self.buffer, loss),
         }
         Ok(())
+    }
+
+    /// Tells of a finding, concluded at `at`.
+    pub fn finding(&mut self, finding: &Finding, at: UnixNanos) {
+        match &mut self.printer {
+            Printer::Text(text) => text.finding(&mut self.buffer, finding),
+            Printer::Json(json) => json.finding(&mut self.buffer, finding, at),
+        }
     }
 
     /// An interface's totals, for the end of the capture.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use decoders::reassembly::{Cause, Totals};
 
+use crate::finding::Severity;
 use crate::observation::{Loss, LossCause};
 
 /// Totals of a run.
@@ -34,6 +35,8 @@ pub struct Summary {
     pub events: u64,
     /// By source, kind and cause.
     pub lost: BTreeMap<(String, &'static str, LossCause), u64>,
+    /// What was concluded.
+    pub findings: BTreeMap<Severity, u64>,
 }
 
 impl Summary {
@@ -58,6 +61,21 @@ impl Summary {
 }
 
 impl Summary {
+    /// `3 findings: 1 critical, 2 info`, the worst first.
+    fn write_findings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.findings.values().sum::<u64>() {
+            0 => return f.write_str("no findings"),
+            1 => f.write_str("1 finding")?,
+            count => write!(f, "{count} findings")?,
+        }
+        let mut separator = ": ";
+        for (severity, count) in self.findings.iter().rev() {
+            write!(f, "{separator}{count} {}", severity.name())?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+
     /// `2 datagrams put together, 1 given up (1 age); 1 message put together`.
     fn write_parts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = [
@@ -114,6 +132,7 @@ impl fmt::Display for Summary {
             write!(f, "{separator}{count} {kind} ({}, {source})", cause.name())?;
             separator = ", ";
         }
-        write!(f, "\nno findings")
+        f.write_str("\n")?;
+        self.write_findings(f)
     }
 }

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 
 use super::{
     clock::Clock,
+    finding::{self, Style},
     hexdump::{self, Payload},
     line::{
         text::{push_decimal, push_escaped, push_ip},
@@ -12,6 +13,7 @@ use super::{
 };
 use crate::{
     evidence::packet::{Fate, Other, PacketView},
+    finding::Finding,
     observation::{FdKind, Frame, Loss, Via},
 };
 
@@ -105,6 +107,17 @@ impl TextWriter {
         );
         out.extend_from_slice(text.as_bytes());
         self.paint(out, RESET);
+        out.push(b'\n');
+    }
+
+    /// Appends a finding's block, set off from packets.
+    pub fn finding(&mut self, out: &mut Vec<u8>, finding: &Finding) {
+        let style = Style {
+            color: self.options.color,
+            ..Style::default()
+        };
+        out.push(b'\n');
+        out.extend_from_slice(finding::text(finding, style).as_bytes());
         out.push(b'\n');
     }
 

@@ -21,11 +21,19 @@ mod nd203_rp_filter_strict;
 mod nd204_stale_route;
 mod nd205_missing_route_neigh_fdb;
 mod nd206_neigh_overflow;
+mod nd207_icmp_unreach_martian;
 mod nd208_host_gw_not_l2;
 mod nd209_masq_hides_source;
+mod nd210_conntrack_insert_race;
 mod nd301_mtu_mismatch;
+mod nd302_pmtu_blackhole;
+mod nd303_one_way_tunnel;
 mod nd304_port_conflict;
+mod nd305_vxlan_checksum_offload;
 mod nd306_vtep_mac_mismatch;
+mod nd308_proto_filtered;
+mod nd309_inner_not_sent;
+mod nd310_unknown_peer;
 mod nd401_nat_public_ip;
 mod nd402_duplicate_lease_owner;
 mod nd403_lease_renumbered;
@@ -35,7 +43,11 @@ mod nd406_backend_type_mixed;
 mod nd407_config_clobber;
 mod nd408_public_ip_unreachable;
 mod nd409_lease_expiring;
+mod nd901_events_lost;
+mod nd902_payload_cut;
 mod nd903_no_permission;
+mod nd904_clock_skew;
+mod one_way;
 pub mod overlay;
 pub mod passage;
 pub mod prefixes;
@@ -44,6 +56,8 @@ pub mod routing;
 #[cfg(test)]
 mod testing;
 pub mod view;
+#[cfg(test)]
+mod wire;
 
 pub use draft::Draft;
 pub use evaluate::{Report, Unchecked, evaluate};
@@ -92,11 +106,19 @@ pub const RULES: &[Rule] = &[
     nd204_stale_route::RULE,
     nd205_missing_route_neigh_fdb::RULE,
     nd206_neigh_overflow::RULE,
+    nd207_icmp_unreach_martian::RULE,
     nd208_host_gw_not_l2::RULE,
     nd209_masq_hides_source::RULE,
+    nd210_conntrack_insert_race::RULE,
     nd301_mtu_mismatch::RULE,
+    nd302_pmtu_blackhole::RULE,
+    nd303_one_way_tunnel::RULE,
     nd304_port_conflict::RULE,
+    nd305_vxlan_checksum_offload::RULE,
     nd306_vtep_mac_mismatch::RULE,
+    nd308_proto_filtered::RULE,
+    nd309_inner_not_sent::RULE,
+    nd310_unknown_peer::RULE,
     nd401_nat_public_ip::RULE,
     nd402_duplicate_lease_owner::RULE,
     nd403_lease_renumbered::RULE,
@@ -106,7 +128,10 @@ pub const RULES: &[Rule] = &[
     nd407_config_clobber::RULE,
     nd408_public_ip_unreachable::RULE,
     nd409_lease_expiring::RULE,
+    nd901_events_lost::RULE,
+    nd902_payload_cut::RULE,
     nd903_no_permission::RULE,
+    nd904_clock_skew::RULE,
 ];
 
 /// The rule of a code.

@@ -298,7 +298,6 @@ fn letters_of_other_tools_get_a_hint() {
         ("-p", "--pid"),
         ("-C", "rotated"),
         ("tcp", "filter expressions"),
-        ("--fail-on", "no findings yet"),
     ] {
         overlay(&[argument, "1"]).failed(&["hint: ", words]);
     }

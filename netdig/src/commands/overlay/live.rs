@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 
-use super::{opening, output, ports, selection};
+use super::{host, opening, output, ports, selection};
 use crate::cli::overlay::OverlayArgs;
 use crate::commands::{privileges, stop::Stop};
+use crate::conclusions::Conclusions;
 use crate::context::namespace::Namespace;
 use crate::engine::Engine;
+use crate::finding::Severity;
 use crate::observation::{Observation, ProcessChange};
 use crate::output::OutputError;
 use crate::selection::Selection;
@@ -40,11 +42,11 @@ struct Watched {
     links: Vec<Netdev>,
 }
 
-/// Runs until a signal, `-M` or `-c` ends it.
+/// Runs until a signal, `-M` or `-c` ends it. Returns the worst finding's severity.
 ///
 /// # Errors
 /// What could not be watched or written.
-pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
+pub fn run(args: &OverlayArgs) -> anyhow::Result<Option<Severity>> {
     let netns = args.netns.as_deref().map(Namespace::open).transpose()?;
     let mut tracker = Tracker::from_proc().context("cannot read /proc")?;
     let mut selection = selection(args);
@@ -63,6 +65,7 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
         eprintln!("netdig: {}", opening::sentence(args, &mut tracker, &names));
     }
     let mut engine = Engine::new(tracker, ports(args), selection, output, args.count);
+    engine.conclude(Conclusions::of_host(host::watch(args)?));
     let stop = Stop::watch(args.duration)?;
     if let Some(path) = &args.ready_file {
         ready(path)?;
@@ -70,11 +73,12 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<()> {
     privileges::drop_unneeded().context("cannot give up capabilities")?;
     let ran = watched.run(&mut engine, &stop);
     if super::nobody_reads(args, &ran) {
-        return ran;
+        return ran.map(|()| None);
     }
     let ended = watched.end(&mut engine);
     ran?;
-    ended
+    ended?;
+    Ok(engine.worst())
 }
 
 /// Divides the names of `-i` into links, which it returns, and tuns, which go

@@ -239,6 +239,11 @@ pub struct Said<'a> {
 }
 
 impl Options {
+    /// Whether a registry or a file of keys was named.
+    pub fn is_named(&self) -> bool {
+        !self.endpoints.is_empty() || self.keys.is_some()
+    }
+
     /// The command line's, and etcdctl's variables where it says nothing.
     pub fn of(said: Said<'_>, env: impl Fn(&str) -> Option<String>) -> Result<Options> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());

@@ -2,9 +2,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use super::carriers;
 use super::protocols;
-use serde::Serialize;
+use crate::finding::Severity;
+use crate::output::summary::Summary;
 
 #[derive(Serialize)]
 pub(super) struct Packet<'a> {
@@ -405,10 +408,22 @@ pub(super) struct LostBy<'a> {
     pub(super) count: u64,
 }
 
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 pub(super) struct Findings {
-    pub(super) info: u64,
-    pub(super) medium: u64,
-    pub(super) high: u64,
-    pub(super) critical: u64,
+    info: u64,
+    medium: u64,
+    high: u64,
+    critical: u64,
+}
+
+impl Findings {
+    pub(super) fn of(summary: &Summary) -> Findings {
+        let count = |severity| summary.findings.get(&severity).copied().unwrap_or_default();
+        Findings {
+            info: count(Severity::Info),
+            medium: count(Severity::Medium),
+            high: count(Severity::High),
+            critical: count(Severity::Critical),
+        }
+    }
 }
