@@ -123,9 +123,7 @@ fn case_3_the_resolver_that_cannot_be_reached() {
                          INFO ND207 ICMP network-unreachable from 10.1.88.0 to 10.1.88.0";
     assert!(text.starts_with(packets_first), "{text}");
     assert!(
-        text.ends_with(
-            "\n2 packets decoded, 0 pairs joined\n0 events lost\n1 finding: 1 info\n"
-        ),
+        text.ends_with("\n2 packets decoded, 0 pairs joined\n0 events lost\n1 finding: 1 info\n"),
         "{text}"
     );
     let objects = packets(&file);
