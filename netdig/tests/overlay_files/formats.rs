@@ -104,7 +104,8 @@ fn frames_that_nobody_can_decode_are_packets_too() {
             );
         }
         let text = overlay(&["-r", file.to_str().unwrap()]).fine().text();
-        assert_eq!(text.lines().count(), 7 + 3, "{text}");
+        let packets = text.lines().filter(|line| line.starts_with("00:00:01."));
+        assert_eq!(packets.count(), 7, "{text}");
     }
 }
 
