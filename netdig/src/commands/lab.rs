@@ -186,10 +186,11 @@ fn next(name: &str, lab: &Lab) -> String {
     add("Its traffic:", &scenario.traffic);
     text += "\nWhat to type next:";
     if let Some(watch) = &scenario.watch {
+        // On the host, so that its own files are looked at.
+        let on = format!("netdig lab exec {} --name {name} --", watch.host);
+        let arguments = scenario::shell(&watch.arguments);
         text += &format!(
-            "\n  netdig overlay {} --netns {}",
-            scenario::shell(&watch.arguments),
-            lab.namespace(&watch.host)
+            "\n  {on} netdig doctor\n  {on} netdig overlay {arguments} --netns /proc/self/ns/net"
         );
     }
     text + &format!("\n  netdig lab status\n  netdig lab down {name}")
