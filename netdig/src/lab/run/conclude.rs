@@ -167,10 +167,7 @@ pub fn judge(scenario: &Scenario, said: &[Said]) -> Vec<Verdict> {
         verdicts.push(absent(what, unwanted, silent));
     }
     if let Some(from) = none.from {
-        let what = format!(
-            "no conclusion is of severity {} or above",
-            format!("{from:?}").to_lowercase()
-        );
+        let what = format!("no conclusion is of severity {} or above", from.name());
         let unwanted = |one: &Said| one.finding.severity.is_none_or(|is| is >= from);
         let unwanted = said.iter().filter(|one| unwanted(one));
         verdicts.push(absent(what, unwanted, silent));

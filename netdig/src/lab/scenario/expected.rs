@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use crate::finding::Severity;
+
 /// How `netdig overlay` is started for this scenario.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,13 +88,4 @@ pub struct Absent {
     pub codes: Vec<String>,
     /// Nothing of this severity or above.
     pub from: Option<Severity>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    Info,
-    Medium,
-    High,
-    Critical,
 }
