@@ -25,8 +25,8 @@ pub struct Collision<'a> {
     /// Absent of an address without a route.
     pub route: Option<&'a Route>,
     pub address: Option<&'a Address>,
-    /// It is one lease's route that was left behind or set by hand, ND204's: by itself it is no
-    /// collision of ranges.
+    /// It is one lease's route that was left behind or set by hand, ND204's, or pins one address
+    /// to the underlay: by itself it is no collision of ranges.
     pub weak: bool,
 }
 
@@ -126,7 +126,7 @@ pub fn collisions<'a>(
             dev: route.dev(),
             route: Some(route),
             address: None,
-            weak: is_of_one_lease(overlay, route),
+            weak: is_of_one_lease(overlay, route) || is_pinned(overlay, route),
         };
         // Of several routes to one prefix by one link, the first of the lowest metric.
         let key = (route.to.network(), route.to.prefix_len(), route.dev());
@@ -239,6 +239,15 @@ pub fn is_of_one_lease(overlay: &Overlay<'_>, route: &Route) -> bool {
     route.via().is_some() && (looks_like_a_leases(overlay, route) || part())
 }
 
+/// Whether somebody took one address out of the overlay on purpose: where others of its range
+/// are the underlay's too, more tells of it.
+fn is_pinned(overlay: &Overlay<'_>, route: &Route) -> bool {
+    route.to.prefix_len() == route.to.max_prefix_len()
+        && route.kind == RouteKind::Unicast
+        && matches!(route.protocol.as_str(), "" | "boot" | "static")
+        && overlay.lease_of(route.to.addr()).is_none()
+}
+
 /// A route as flannel and its friends set one for a lease: of a subnet's length, and not by a
 /// routing daemon or DHCP.
 fn looks_like_a_leases(overlay: &Overlay<'_>, route: &Route) -> bool {
@@ -289,8 +298,10 @@ pub fn caught<'v>(view: &'v View<'_>, overlay: &'v Overlay<'_>, collides: bool) 
         }
         let confidence = match (overlay.knows_leases() || role == Role::Gateway, collides) {
             (true, _) => Confidence::Certain,
-            // Routes of one lease each: whatever goes there is in a lease.
-            (false, _) if overlay.backend.as_deref() != Some("udp") => return None,
+            // Routes of one lease each, through its first address: what goes there is in a lease.
+            (false, _) if overlay.backend.as_deref() != Some("udp") && way.via.is_some() => {
+                return None;
+            }
             (false, true) => Confidence::Likely,
             (false, false) if of_host => Confidence::Inconclusive,
             (false, false) => return None,

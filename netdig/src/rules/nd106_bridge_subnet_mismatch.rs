@@ -183,7 +183,7 @@ mod tests {
 
     fn host(bridge: &str, address: &str, more: &str) -> Context {
         let mut context = testing::context(&format!(
-            "link eth0\nlink flannel0 tun\nlink {bridge} bridge\naddress 10.1.1.187/24 dev eth0\n\
+            "link eth0\nlink flannel0 tun mtu 1472\nlink {bridge} bridge mtu 1472\naddress 10.1.1.187/24 dev eth0\n\
              address 192.168.13.0/32 dev flannel0\naddress {address} dev {bridge}\n\
              route 192.168.0.0/16 dev flannel0\n{more}"
         ));

@@ -242,7 +242,7 @@ mod tests {
             r#""Network""#,
             r#""EnableIPv6":true,"IPv6Network":"fd00:1::/56","Network""#,
         );
-        let text = text.replace("192.168.13.0-24 {", r#"192.168.13.0-24&fd00-1-0-d----64 {"#);
+        let text = text.replace("192.168.13.0-24 {", r#"192.168.13.0-24&fd00:1:0:d::-64 {"#);
         let line = "route fd00:1:0:d::/72 via fe80::7 dev eth0";
         let found = findings(&format!("{text}\n{line}"), 204);
         assert!(

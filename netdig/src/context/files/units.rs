@@ -81,6 +81,7 @@ fn add(wanted: &mut BTreeMap<&str, Vec<SubnetEnvReader>>, file: &str, text: &str
             continue;
         }
         // A line that ends in a backslash goes on in the next one.
+        let goes_on = setting.is_some();
         let value = match setting.take() {
             Some(before) => Some((before, line)),
             None => line.split_once('=').and_then(|(name, value)| {
@@ -99,7 +100,7 @@ fn add(wanted: &mut BTreeMap<&str, Vec<SubnetEnvReader>>, file: &str, text: &str
         // An empty value takes back what was set before; with `-` systemd goes on without it.
         match value {
             "" => readers.clear(),
-            optional if optional.starts_with('-') => {}
+            optional if optional.starts_with('-') && !goes_on => {}
             value => readers.extend(subnet_files(value).map(|wants| SubnetEnvReader {
                 place: Place {
                     file: file.to_owned(),
