@@ -181,8 +181,11 @@ pub mod testing {
             folder
         }
 
+        /// `path` is taken below the folder, with a slash at its beginning too: an absolute path
+        /// that is joined would be the machine's own.
         pub fn write(&self, path: &str, bytes: &[u8]) {
-            let path = self.0.join(path);
+            let path = self.0.join(path.trim_start_matches('/'));
+            assert!(path.starts_with(&self.0) && !path.to_string_lossy().contains(".."));
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
             std::fs::write(path, bytes).expect("written");
         }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 
 use super::registry::{ApiVersion, Key, Registry, Value};
@@ -70,6 +70,16 @@ pub struct Lease {
     pub granted_ttl: Option<i64>,
     /// How often it was written, where known.
     pub version: Option<u64>,
+}
+
+impl Lease {
+    /// Its subnet of the family that `net` is of.
+    pub fn subnet_of(&self, net: IpNet) -> Option<IpNet> {
+        match net {
+            IpNet::V4(_) => Some(IpNet::V4(self.subnet)),
+            IpNet::V6(_) => self.ipv6_subnet.map(IpNet::V6),
+        }
+    }
 }
 
 /// A key below a network's prefix that cannot be understood.

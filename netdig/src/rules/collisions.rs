@@ -25,8 +25,8 @@ pub struct Collision<'a> {
     /// Absent of an address without a route.
     pub route: Option<&'a Route>,
     pub address: Option<&'a Address>,
-    /// It may as well be one lease's route that was left behind or set by hand, ND204's: by
-    /// itself it is no collision of ranges.
+    /// It is one lease's route that was left behind or set by hand, ND204's, or pins one address
+    /// to the underlay: by itself it is no collision of ranges.
     pub weak: bool,
 }
 
@@ -37,6 +37,8 @@ pub struct Links<'a> {
     uplinks: FxHashSet<&'a str>,
     /// Bridges that containers are given by name.
     named: FxHashSet<&'a str>,
+    /// Links with a prefix of their own, not only with single addresses.
+    numbered: FxHashSet<&'a str>,
 }
 
 impl<'a> Links<'a> {
@@ -59,7 +61,11 @@ impl<'a> Links<'a> {
             .iter()
             .filter_map(|one| one.bridge.as_deref());
         let usual = ["docker0", "cni0", "cbr0", "kube-bridge"];
+        let addresses = context.net.addresses.iter();
+        let prefixes = addresses
+            .filter(|one| one.scope != "link" && one.net.prefix_len() < one.net.max_prefix_len());
         Links {
+            numbered: prefixes.map(|one| one.link.as_str()).collect(),
             by_name: links.map(|link| (link.name.as_str(), link)).collect(),
             uplinks: ports.filter_map(|link| link.master.as_deref()).collect(),
             named: docker.chain(cni).chain(usual).collect(),
@@ -83,6 +89,12 @@ impl<'a> Links<'a> {
             Some(LinkKind::Other(kind)) => kind == "dummy",
             _ => false,
         }
+    }
+
+    /// Whether others may stand behind a veth: the end of a container's has no prefix of its own
+    /// on the host, the only card of a machine that is a container itself has one.
+    pub fn is_card(&self, name: &str) -> bool {
+        self.numbered.contains(name)
     }
 
     fn is_aside(&self, view: &View<'_>, name: &str) -> bool {
@@ -114,7 +126,7 @@ pub fn collisions<'a>(
             dev: route.dev(),
             route: Some(route),
             address: None,
-            weak: is_weak(overlay, route),
+            weak: is_of_one_lease(overlay, route) || is_pinned(overlay, route),
         };
         // Of several routes to one prefix by one link, the first of the lowest metric.
         let key = (route.to.network(), route.to.prefix_len(), route.dev());
@@ -219,9 +231,27 @@ fn is_to_a_lease(overlay: &Overlay<'_>, route: &Route) -> bool {
             .any(|range| range.contains(&route.to))
 }
 
-fn is_weak(overlay: &Overlay<'_>, route: &Route) -> bool {
-    route.via().is_some()
+/// Whether a route through a gateway takes one lease's packets elsewhere, or a part of them, or
+/// is left of a lease that is gone: ND204 speaks of it.
+pub fn is_of_one_lease(overlay: &Overlay<'_>, route: &Route) -> bool {
+    let lease = || overlay.lease_of(route.to.network())?.subnet_of(route.to);
+    let part = || lease().is_some_and(|net| net.contains(&route.to) && net != route.to);
+    route.via().is_some() && (looks_like_a_leases(overlay, route) || part())
+}
+
+/// Whether somebody took one address out of the overlay on purpose: where others of its range
+/// are the underlay's too, more tells of it.
+fn is_pinned(overlay: &Overlay<'_>, route: &Route) -> bool {
+    route.to.prefix_len() == route.to.max_prefix_len()
+        && route.kind == RouteKind::Unicast
         && matches!(route.protocol.as_str(), "" | "boot" | "static")
+        && overlay.lease_of(route.to.addr()).is_none()
+}
+
+/// A route as flannel and its friends set one for a lease: of a subnet's length, and not by a
+/// routing daemon or DHCP.
+fn looks_like_a_leases(overlay: &Overlay<'_>, route: &Route) -> bool {
+    matches!(route.protocol.as_str(), "" | "boot" | "static")
         && route.to.prefix_len() >= overlay.subnet_len(route.to.addr().is_ipv6())
         && overlay
             .ranges_of(route.to)
@@ -268,8 +298,10 @@ pub fn caught<'v>(view: &'v View<'_>, overlay: &'v Overlay<'_>, collides: bool) 
         }
         let confidence = match (overlay.knows_leases() || role == Role::Gateway, collides) {
             (true, _) => Confidence::Certain,
-            // Routes of one lease each: whatever goes there is in a lease.
-            (false, _) if overlay.backend.as_deref() != Some("udp") => return None,
+            // Routes of one lease each, through its first address: what goes there is in a lease.
+            (false, _) if overlay.backend.as_deref() != Some("udp") && way.via.is_some() => {
+                return None;
+            }
             (false, true) => Confidence::Likely,
             (false, false) if of_host => Confidence::Inconclusive,
             (false, false) => return None,
@@ -345,7 +377,8 @@ pub fn swallowed<'a, 'v>(
     overlay: &'v Overlay<'a>,
     collisions: &[Collision<'a>],
 ) -> FxHashMap<*const Route, Vec<&'v Lease>> {
-    let routes = collisions.iter().filter_map(|one| one.route);
+    let strong = collisions.iter().filter(|one| !one.weak);
+    let routes = strong.filter_map(|one| one.route);
     let foreign: FxHashSet<*const Route> = routes.clone().map(std::ptr::from_ref).collect();
     let mut taken: FxHashMap<*const Route, Vec<&Lease>> = FxHashMap::default();
     if foreign.is_empty() {

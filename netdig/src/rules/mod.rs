@@ -55,6 +55,8 @@ mod renumber;
 pub mod routing;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod view;
 #[cfg(test)]
 mod wire;

@@ -304,3 +304,16 @@ fn a_host_without_an_overlay_says_nothing() {
     let text = "link eth0\naddress 10.1.1.95/24 dev eth0\nroute default via 10.1.1.1 dev eth0\nnameserver 10.1.0.2";
     assert!(report(text).findings.is_empty());
 }
+
+#[test]
+fn an_address_that_is_pinned_to_the_underlay_is_no_collision_of_ranges() {
+    let text = host(
+        "172.20.0.0/16",
+        "172.20.5.0/24",
+        "route 172.20.0.53 dev eth0\nnameserver 172.20.0.53\nlookup nameserver 172.20.0.53 dev eth0",
+    );
+    assert!(findings(&text, 101).is_empty() && findings(&text, 102).is_empty());
+    // An address of the link's own prefix is another matter.
+    let link = format!("{text}\nroute 172.20.0.0/24 dev eth0 proto kernel");
+    assert_eq!(findings(&link, 101).len(), 1);
+}

@@ -205,6 +205,17 @@ mod tests {
     }
 
     #[test]
+    fn a_wide_route_through_a_vtep_swallows_too_and_one_of_a_lease_does_not() {
+        let text = "link eth0\nlink flannel-v6.1 vxlan vni 1 port 8472\naddress 2001:db8::95/64 dev eth0\naddress fd00:1:0:5::/128 dev flannel-v6.1\nnameserver fd00:1::53\n";
+        let wide = format!("{text}route fd00:1::/48 dev flannel-v6.1");
+        let found = findings(&wide, 102);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].confidence, Confidence::Inconclusive);
+        let lease = format!("{text}route fd00:1::/64 via fd00:1:: dev flannel-v6.1 onlink");
+        assert!(findings(&lease, 102).is_empty());
+    }
+
+    #[test]
     fn ipv6_nameservers_as_well() {
         let text = r#"
             link eth0

@@ -126,7 +126,7 @@ fn is_elsewhere(view: &View<'_>, links: &Links<'_>, dev: &str) -> bool {
     let Some(link) = links.get(dev) else {
         return false;
     };
-    let inside = matches!(&link.kind, LinkKind::Veth)
+    let inside = link.kind == LinkKind::Veth && !links.is_card(dev)
         || matches!(&link.kind, LinkKind::Other(kind) if kind == "dummy");
     !link.loopback && !inside && dev != "kube-ipvs0" && !view.is_overlay_link(dev)
 }
@@ -257,6 +257,15 @@ mod tests {
         assert_eq!(lan, ["172.17.0.0/16 is the range of docker0 and of eth1"]);
         let two = titles("link br-app bridge\naddress 172.17.0.2/16 dev br-app");
         assert_eq!(two, ["172.17.0.0/16 is the range of docker0 and of br-app"]);
+    }
+
+    #[test]
+    fn a_machine_that_is_a_container_has_a_veth_for_its_card() {
+        let lan = "link net0 veth\naddress 172.17.9.95/16 dev net0\nroute 172.17.0.0/16 dev net0 proto kernel";
+        assert_eq!(
+            titles(lan),
+            ["172.17.0.0/16 is the range of docker0 and of net0"]
+        );
     }
 
     #[test]

@@ -4,9 +4,10 @@ use ipnet::IpNet;
 use super::nd201_ip_forward_off::settable;
 use super::passage::host_of;
 use super::view::Overlay;
-use super::{Draft, Rule, View};
+use super::{Draft, Rule, View, collisions};
 use crate::context::Part;
 use crate::context::flannel::Lease;
+use crate::context::net::RouteKind;
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -38,9 +39,12 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
                 continue;
             };
             let leases = overlay.remote_leases();
-            let astray: Vec<Astray<'_>> = leases
+            let mut astray: Vec<Astray<'_>> = leases
                 .filter_map(|lease| astray(view, overlay, lease))
                 .collect();
+            if !overlay.knows_leases() && overlay.backend.as_deref() == Some("udp") {
+                astray.extend(unleased(view, overlay));
+            }
             if let Some(first) = astray.first() {
                 found.push(draft(view, link, &name, first, &astray));
             }
@@ -95,6 +99,35 @@ fn astray<'v>(view: &'v View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> Optio
         asked: way.asked,
         what: Evidence::new(source, place, what),
     })
+}
+
+/// The same by the routes alone, where no lease is known. With the backend udp all of the
+/// network comes through the tun, so that none of its subnets may have another way; with the
+/// others a host may be reached without the tunnel.
+fn unleased<'v>(view: &'v View<'_>, overlay: &Overlay<'_>) -> Vec<Astray<'v>> {
+    let routes = view.context.net.routes.iter();
+    let routes = routes.filter(|route| {
+        let inside = |net: &IpNet| net.contains(&route.to) && *net != route.to;
+        route.kind == RouteKind::Unicast
+            && overlay.networks.iter().any(inside)
+            && !overlay.is_own(route.to)
+            && collisions::is_of_one_lease(overlay, route)
+    });
+    let astray = routes.filter_map(|route| {
+        let dev = route.dev().filter(|dev| !overlay.links.contains(dev))?;
+        let way = view.way(host_of(route.to, None))?;
+        (way.dev == Some(dev)).then(|| Astray {
+            subnet: route.to,
+            dev,
+            asked: false,
+            what: Evidence::new(
+                "route",
+                route.to_string(),
+                format!("the way back to {} leads by {dev}", route.to),
+            ),
+        })
+    });
+    astray.collect()
 }
 
 fn draft(
@@ -189,6 +222,22 @@ mod tests {
         let found = found(&format!("{asked}{}", filters(1, 1)));
         assert_eq!(found[0].confidence, Confidence::Certain);
         assert!(found[0].evidence.iter().any(|one| one.source == "counter"));
+    }
+
+    #[test]
+    fn without_leases_the_routes_tell() {
+        let host = "link eth0\nlink flannel0 tun\naddress 10.1.1.187/24 dev eth0\naddress 192.168.13.0/16 dev flannel0\nroute 192.168.0.0/16 dev flannel0\n";
+        let strict = filters(1, 0);
+        let found = testing::findings(&format!("{host}{ASTRAY}{strict}"), 203);
+        assert!(
+            found[0].title.contains("packets from 192.168.69.0/24"),
+            "{found:?}"
+        );
+        assert_eq!(found[0].confidence, Confidence::Likely);
+        assert!(testing::findings(&format!("{host}{strict}"), 203).is_empty());
+        // Another backend's hosts may be reached directly.
+        let vxlan = host.replace("flannel0 tun", "flannel0 vxlan vni 1 port 8472");
+        assert!(testing::findings(&format!("{vxlan}{ASTRAY}{strict}"), 203).is_empty());
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! ND204: a route into the overlay's range that no lease backs, or another way than the lease's.
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use super::view::Overlay;
-use super::{Draft, Rule, View, backend};
+use super::{Draft, Rule, View, backend, collisions};
 use crate::context::Part;
 use crate::context::flannel::Lease;
 use crate::context::net::{Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
@@ -47,23 +45,23 @@ fn stale<'a>(view: &View<'_>, overlay: &'a Overlay<'_>, route: &Route) -> Option
     if !inside || route.kind != RouteKind::Unicast || route.table == TABLE_LOCAL {
         return None;
     }
-    if overlay
-        .own_subnet
-        .is_some_and(|own| own.contains(&route.to))
-    {
+    // A range of the underlay that a router leads to is ND101's: it is not to be deleted.
+    let through = route.dev().is_some_and(|dev| overlay.links.contains(&dev));
+    if overlay.is_own(route.to) || !through && !collisions::is_of_one_lease(overlay, route) {
         return None;
     }
     match overlay.lease_of(route.to.network()) {
         Some(lease) => {
-            let whole = IpNet::V4(lease.subnet);
-            let partial = whole.contains(&route.to) && whole != route.to;
-            (!leads_to(view, overlay, lease, route, via) && (partial || whole == route.to))
+            let whole = lease.subnet_of(route.to)?;
+            (!leads_to(view, overlay, lease, route, via) && whole.contains(&route.to))
                 .then_some(Why::OtherWay(lease))
         }
         // A wider one with leases in it is somebody's summary of them.
         None => {
-            let holds = |lease: &Lease| route.to.contains(&IpNet::V4(lease.subnet));
-            (!overlay.leases.iter().any(holds)).then_some(Why::NoLease)
+            let subnets = |lease: &Lease| lease.subnet_of(route.to);
+            let mut subnets = overlay.leases.iter().filter_map(subnets).peekable();
+            let known = subnets.peek().is_some();
+            (known && !subnets.any(|net| route.to.contains(&net))).then_some(Why::NoLease)
         }
     }
 }
@@ -77,13 +75,9 @@ fn leads_to(
     via: IpAddr,
 ) -> bool {
     let through = route.dev().is_some_and(|dev| overlay.links.contains(&dev));
-    let to_peer = lease.public_ip.map(IpAddr::V4) == Some(via);
     // Where the peer is behind a router, that router's way is the peer's.
-    let as_peer = lease
-        .public_ip
-        .and_then(|peer| view.way(IpAddr::V4(peer)))
-        .is_some_and(|way| way.via == Some(via));
-    through || to_peer || as_peer
+    let as_peer = |peer| view.way(peer).is_some_and(|way| way.via == Some(via));
+    through || collisions::public_addresses(lease).any(|peer| peer == via || as_peer(peer))
 }
 
 fn draft(view: &View<'_>, overlay: &Overlay<'_>, route: &Route, why: &Why<'_>) -> Draft {
@@ -216,9 +210,45 @@ mod tests {
             "route 172.16.0.0/12 via 10.1.1.1 dev eth0",
             "route 192.168.0.0/16 via 10.1.1.1 dev eth0 metric 1024",
             "route 192.168.200.0/24 dev eth1 scope link",
+            "route 192.168.128.0/17 via 10.1.1.1 dev eth0",
+            "route 192.168.77.0/24 via 10.1.1.1 dev eth0 proto bird",
         ] {
             assert!(with(line).is_empty(), "{line}");
         }
+    }
+
+    #[test]
+    fn one_route_is_one_finding() {
+        for line in [
+            "route 192.168.77.0/24 via 10.1.1.177 dev eth0 onlink",
+            "route 192.168.13.0/25 via 10.1.1.177 dev eth0 proto static",
+            "route 192.168.13.0/25 via 10.1.1.177 dev eth0 proto bird",
+            "route 192.168.13.0/24 via 10.1.1.177 dev eth0",
+        ] {
+            let text = format!("{HOST}\n{line}");
+            assert_eq!(findings(&text, 204).len(), 1, "{line}");
+            assert!(findings(&text, 101).is_empty(), "{line}");
+        }
+        let range = format!("{HOST}\nroute 192.168.13.0/24 via 10.1.1.1 dev eth0 proto bird");
+        assert_eq!(
+            (findings(&range, 101).len(), findings(&range, 204).len()),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn a_part_of_an_ipv6_lease_taken_elsewhere_is_found_too() {
+        let text = HOST.replace(
+            r#""Network""#,
+            r#""EnableIPv6":true,"IPv6Network":"fd00:1::/56","Network""#,
+        );
+        let text = text.replace("192.168.13.0-24 {", r#"192.168.13.0-24&fd00:1:0:d::-64 {"#);
+        let line = "route fd00:1:0:d::/72 via fe80::7 dev eth0";
+        let found = findings(&format!("{text}\n{line}"), 204);
+        assert!(
+            found.len() == 1 && found[0].title.contains("fd00:1:0:d::/72"),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::prefixes::Index;
 use super::view::Overlay;
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
@@ -236,11 +237,13 @@ fn udp(overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     let (Some(&dev), Some(&network)) = (overlay.links.first(), overlay.networks.first()) else {
         return;
     };
-    let through = |route: &&Route| route.dev() == Some(dev);
-    let there = routes
-        .get(&network)
-        .is_some_and(|ways| ways.iter().any(|way| through(&way)));
-    if there || overlay.remote_leases().next().is_none() {
+    // Of whatever length flanneld set it by the configuration that it started with.
+    let of_device = routes.values().flatten();
+    let of_device = of_device.filter(|route| route.dev() == Some(dev));
+    let ranges = Index::new(of_device.map(|route| (route.to, 0)));
+    let mut leases = overlay.remote_leases().peekable();
+    let led = |lease: &Lease| ranges.longest(lease.subnet.network().into()).is_some();
+    if leases.peek().is_none() || leases.any(led) {
         return;
     }
     let title = format!("the route for the whole overlay is missing: {network} dev {dev}");
@@ -256,12 +259,18 @@ fn udp(overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
 }
 
 fn explained(draft: Draft, overlay: &Overlay<'_>, why: &str) -> Draft {
-    draft.because(why).seen_all(overlay.origin.iter().cloned())
+    draft
+        .because(why)
+        .seen_all(overlay.origin.iter().cloned())
+        // A VTEP that is given another address loses its neighbours; a configuration that was
+        // changed under the hosts is not what their daemons set.
+        .comes_of(Code(306))
+        .comes_of(Code(407))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::finding::Finding;
+    use crate::finding::{Code, Finding};
     use crate::rules::testing::findings;
 
     const CLUSTER: &str = r#"
@@ -333,6 +342,17 @@ mod tests {
         assert!(findings(&stranger, 205).is_empty());
     }
 
+    #[test]
+    fn neighbours_that_went_with_the_vteps_address_come_of_that() {
+        let text = CLUSTER.replace(
+            "port 8472 mac 02:00:00:00:00:01",
+            "port 8472 mac 02:00:00:00:00:77",
+        );
+        let found = findings(&format!("{text}\n{ROUTE}\n{FDB}"), 205);
+        assert_eq!(found[0].cause, Some(Code(306)));
+        assert_eq!(with(&[ROUTE, FDB])[0].cause, None);
+    }
+
     const HOST_GW: &str = r#"
         link eth0
         address 10.1.1.95/24 dev eth0
@@ -361,6 +381,11 @@ mod tests {
             key v2 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187"}
         "#;
         assert_eq!(findings(text, 205).len(), 1);
-        assert!(findings(&format!("{text}\nroute 192.168.0.0/16 dev flannel0"), 205).is_empty());
+        for there in ["192.168.0.0/16", "192.168.0.0/17", "192.168.13.0/24"] {
+            let whole = format!("{text}\nroute {there} dev flannel0");
+            assert!(findings(&whole, 205).is_empty(), "{there}");
+        }
+        let elsewhere = format!("{text}\nroute 192.168.69.0/24 dev flannel0");
+        assert_eq!(findings(&elsewhere, 205).len(), 1);
     }
 }

@@ -22,11 +22,12 @@ pub const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in &view.overlays {
-        let Some((now, place)) = present(view, overlay) else {
+        let Some((now, place, leased)) = present(view, overlay) else {
             continue;
         };
         let stale = [
-            bridge(view, overlay, now),
+            // Beside subnet.env alone it may be of anything: ND106 says that they differ.
+            bridge(view, overlay, now).filter(|_| leased),
             file(overlay, now),
             earlier(view, overlay, now),
         ];
@@ -38,7 +39,8 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
 }
 
 /// The subnet that this host has by its lease; where there is none to see, by subnet.env.
-fn present(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(IpNet, Evidence)> {
+/// Which of the two it is stands at the end.
+fn present(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(IpNet, Evidence, bool)> {
     let file = overlay
         .subnet_env
         .and_then(|file| Some((file, file.subnet?.trunc())));
@@ -52,7 +54,7 @@ fn present(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(IpNet, Evidence)> 
     if let Some(lease) = newest {
         let what = format!("this host's lease {}", lease.subnet);
         let place = Evidence::new(lease.origin.source(), lease.origin.place(), what);
-        return Some((IpNet::V4(lease.subnet), place));
+        return Some((IpNet::V4(lease.subnet), place, true));
     }
     let (file, net) = file?;
     let place = Evidence::new(
@@ -60,7 +62,7 @@ fn present(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(IpNet, Evidence)> 
         file.file.clone(),
         format!("FLANNEL_SUBNET is in {net}"),
     );
-    Some((net, place))
+    Some((net, place, false))
 }
 
 /// What still has the old subnet.

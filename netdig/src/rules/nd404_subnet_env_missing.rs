@@ -36,7 +36,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         .context
         .processes
         .iter()
-        .find(|one| one.comm == "flanneld");
+        .find(|one| one.runs("flanneld"));
     let why = match (flanneld, files.is_empty()) {
         (_, false) => "It is elsewhere: flanneld's --subnet-file and its readers do not agree.",
         (Some(_), true) => {
@@ -46,7 +46,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     };
     let mut draft = Draft::new(
         first.file.clone(),
-        format!("{} is missing: {} asks for it", first.file, first.who),
+        format!("{} is missing: {}", first.file, first.who),
     )
     .because(format!(
         "flanneld writes the file once it has a lease. {why} Until then docker's unit does not \
@@ -71,6 +71,11 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         draft
             .fix("systemctl restart flanneld")
             .fix(format!("cat {}", first.file))
+            // What keeps flanneld from a lease.
+            .comes_of(Code(405))
+            .comes_of(Code(304))
+            .comes_of(Code(107))
+            .comes_of(Code(108))
             .confidence(match first.certain {
                 true => Confidence::Certain,
                 false => Confidence::Likely,
@@ -86,6 +91,7 @@ fn same(a: &str, b: &str) -> bool {
 /// Somebody who needs a subnet.env.
 struct Wanted {
     file: String,
+    /// `the CNI network cbr0 asks for it`.
     who: String,
     evidence: Evidence,
     certain: bool,
@@ -105,7 +111,7 @@ fn wanted(view: &View<'_>) -> Vec<Wanted> {
         );
         wanted.push(Wanted {
             file,
-            who: format!("the CNI network {}", cni.name),
+            who: format!("the CNI network {} asks for it", cni.name),
             evidence: Evidence::new("file", cni.place.to_string(), what),
             certain: true,
         });
@@ -113,7 +119,7 @@ fn wanted(view: &View<'_>) -> Vec<Wanted> {
     for place in &context.files.subnet_env_wanted {
         wanted.push(Wanted {
             file: place.wants.clone(),
-            who: place.place.file.clone(),
+            who: format!("{} asks for it", place.place.file),
             evidence: Evidence::new(
                 "file",
                 place.place.to_string(),
@@ -135,7 +141,7 @@ fn wanted(view: &View<'_>) -> Vec<Wanted> {
             }
         });
         // Another program that takes flanneld's option stands for it.
-        if process.comm != "flanneld" && file.is_none() {
+        if !process.runs("flanneld") && file.is_none() {
             continue;
         }
         let file = file.unwrap_or_else(|| DEFAULT.to_owned());
@@ -143,9 +149,9 @@ fn wanted(view: &View<'_>) -> Vec<Wanted> {
             evidence: Evidence::new(
                 "process",
                 process.pid.to_string(),
-                format!("{} is to write {file}", process.comm),
+                format!("flanneld is to write {file}"),
             ),
-            who: format!("whoever starts containers beside {}", process.comm),
+            who: "flanneld has not written it".to_owned(),
             file,
             certain: false,
         });
@@ -155,7 +161,7 @@ fn wanted(view: &View<'_>) -> Vec<Wanted> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{View, evaluate};
+    use super::super::{View, evaluate, testing};
     use super::*;
     use crate::context::files::{CniNetwork, Place, SubnetEnv, SubnetEnvReader};
     use crate::context::{Context, Process};
@@ -228,8 +234,19 @@ mod tests {
             ],
             ..Process::default()
         });
-        assert!(told(&context)[0].contains("/run/x.env is missing"));
+        assert!(told(&context)[0].contains("/run/x.env is missing: flanneld has not written it"));
         assert!(told(&with_file(context, "/run/x.env")).is_empty());
+    }
+
+    #[test]
+    fn it_comes_of_a_key_that_flanneld_does_not_find() {
+        let mut context =
+            testing::context(r#"key v3 /coreos.com/networks/config {"Network":"192.168.0.0/16"}"#);
+        context.files.cni = cni(None).files.cni;
+        let report = evaluate(&View::new(&context, None));
+        let mut mine = report.findings.iter();
+        let mine = mine.find(|one| one.code == Code(404));
+        assert_eq!(mine.and_then(|one| one.cause), Some(Code(405)));
     }
 
     #[test]

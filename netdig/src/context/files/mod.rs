@@ -6,6 +6,7 @@ mod cni;
 mod docker;
 mod resolver;
 mod subnet_env;
+mod units;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -44,6 +45,7 @@ pub fn read(context: &mut Context, root: &Path) {
     resolver::read(context, root);
     docker::read(context, root);
     cni::read(context, root);
+    units::read(context, root);
     subnet_env::read(context, root);
     balancer::read(context, root);
 }

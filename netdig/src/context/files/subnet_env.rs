@@ -11,7 +11,8 @@ const FOLDER: &str = "/run/flannel";
 /// Of flannel's networks and of a folder's files.
 const MAX_FILES: usize = 64;
 
-/// Reads them all. flanneld's and CNI's configuration must be in `context` already.
+/// Reads them all. flanneld's and CNI's configuration and units must be in `context`
+/// already.
 pub fn read(context: &mut Context, root: &Path) {
     for file in files(context, root) {
         let read = bounded::open(root, &file).and_then(|open| {
@@ -33,7 +34,7 @@ pub fn read(context: &mut Context, root: &Path) {
     }
 }
 
-/// The default one, what flanneld and CNI name, and those of flannel's several networks.
+/// The default one, what flanneld, CNI and units name, and those of flannel's several networks.
 fn files(context: &Context, root: &Path) -> Vec<String> {
     let mut files = vec![DEFAULT.to_owned()];
     for process in super::running(context, "flanneld") {
@@ -47,6 +48,8 @@ fn files(context: &Context, root: &Path) -> Vec<String> {
             .iter()
             .filter_map(|one| one.subnet_file.clone()),
     );
+    let wanted = context.files.subnet_env_wanted.iter();
+    files.extend(wanted.map(|reader| reader.wants.clone()));
     let beside = bounded::names(root, FOLDER, MAX_FILES).unwrap_or_default();
     let beside = beside.into_iter().filter(|name| name.ends_with(".env"));
     files.extend(beside.map(|name| format!("{FOLDER}/{name}")));

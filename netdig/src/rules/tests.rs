@@ -1,0 +1,208 @@
+//! What all rules have in common: the catalogue, a page of one shape, a scenario each.
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use super::{RULES, Rule};
+
+/// The catalogue. Codes never change their meaning, and scripts go by severities.
+const CATALOGUE: &str = "
+    ND101 overlay-underlay-overlap critical
+    ND102 nameserver-via-overlay critical
+    ND103 tunnel-recursion critical
+    ND104 bridge-collision high
+    ND105 service-cidr-overlap high
+    ND106 bridge-subnet-mismatch high
+    ND107 subnet-misaligned medium
+    ND108 subnets-exhausted medium
+    ND201 ip-forward-off high
+    ND202 forward-policy-drop critical
+    ND203 rp-filter-strict high
+    ND204 stale-route high
+    ND205 missing-route-neigh-fdb critical
+    ND206 neigh-overflow medium
+    ND207 icmp-unreach-martian info
+    ND208 host-gw-not-l2 high
+    ND209 masq-hides-source info
+    ND210 conntrack-insert-race high
+    ND301 mtu-mismatch high
+    ND302 pmtu-blackhole high
+    ND303 one-way-tunnel critical
+    ND304 port-conflict high
+    ND305 vxlan-checksum-offload high
+    ND306 vtep-mac-mismatch critical
+    ND308 proto-filtered high
+    ND309 inner-not-sent critical
+    ND310 unknown-peer medium
+    ND401 nat-public-ip critical
+    ND402 duplicate-lease-owner critical
+    ND403 lease-renumbered high
+    ND404 subnet-env-missing high
+    ND405 etcd-api-mismatch high
+    ND406 backend-type-mixed high
+    ND407 config-clobber medium
+    ND408 public-ip-unreachable high
+    ND409 lease-expiring high
+    ND901 events-lost info
+    ND902 payload-cut info
+    ND903 no-permission info
+    ND904 clock-skew info
+";
+
+/// Rules without a scenario of their own, each with the reason.
+const WITHOUT_SCENARIO: &[(u16, &str)] = &[
+    (
+        206,
+        "the neighbour table's limit is the machine's, not a namespace's",
+    ),
+    (
+        210,
+        "two answers have to race for one conntrack entry: tested with packets made by hand",
+    ),
+    (305, "it takes a card that computes the checksum wrongly"),
+    (308, "no backend of the lab sends IP in IP or GRE"),
+    (
+        901,
+        "it is about the run itself: lost events cannot be ordered",
+    ),
+    (
+        902,
+        "it is about the run itself: tested with files that were cut",
+    ),
+    (903, "it is about the run itself: a lab is run by root"),
+    (904, "all hosts of a lab have one clock"),
+];
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// `nd101_overlay_underlay_overlap`.
+fn stem(rule: &Rule) -> String {
+    let number = rule.code.0;
+    format!("nd{number:03}_{}", rule.name.replace('-', "_"))
+}
+
+/// Names of the files of a folder, as far as they begin with a rule's code.
+fn of_rules(folder: &str, ending: &str) -> BTreeSet<String> {
+    let folder = repository().join(folder);
+    let files =
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let names = files.map(|file| file.expect("an entry").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names
+        .filter_map(|name| name.strip_suffix(ending).map(str::to_owned))
+        .filter(|name| {
+            let digits = name.get(2..5).unwrap_or_default();
+            name.starts_with("nd") && digits.bytes().all(|one| one.is_ascii_digit())
+        })
+        .collect()
+}
+
+#[test]
+fn the_rules_are_the_catalogues_in_order() {
+    let lines = CATALOGUE.trim().lines().map(|line| line.trim().to_owned());
+    let rules = RULES
+        .iter()
+        .map(|rule| format!("{} {} {}", rule.code, rule.name, rule.severity.name()));
+    assert_eq!(
+        rules.collect::<Vec<_>>(),
+        lines.collect::<Vec<_>>(),
+        "RULES and the catalogue, in order of codes"
+    );
+}
+
+#[test]
+fn every_file_of_a_rule_is_registered_under_its_name() {
+    let registered: BTreeSet<String> = RULES.iter().map(stem).collect();
+    // Tests that stand beside a rule have no name of a rule's.
+    let mut files = of_rules("netdig/src/rules", ".rs");
+    files.retain(|name| !name.ends_with("_tests"));
+    assert_eq!(files, registered);
+    assert_eq!(of_rules("docs/playbooks", ".md"), registered);
+}
+
+#[test]
+fn titles_are_lines() {
+    for rule in RULES {
+        let title = rule.title;
+        let fits = !title.is_empty() && !title.contains('\n') && title.len() <= 100;
+        assert!(fits && !title.ends_with('.'), "{}: {title}", rule.code);
+    }
+}
+
+#[test]
+fn pages_have_one_shape() {
+    const SECTIONS: [&str; 5] = ["Symptom", "Why", "Confirm", "Fix", "References"];
+    for rule in RULES {
+        let mut sections = rule.page.split("\n## ");
+        let head = sections.next().unwrap_or_default();
+        let mut lines = head.lines();
+        let title = format!("# {} {}", rule.code, rule.name);
+        assert_eq!(lines.next(), Some(title.as_str()));
+        assert_eq!(lines.next(), Some(""), "{}", rule.code);
+        let severity = rule.severity.name();
+        let sentence = lines.next().unwrap_or_default().to_lowercase();
+        assert!(
+            sentence.starts_with(&format!("{severity}. ")),
+            "{}: the page begins with its severity and a sentence: {sentence}",
+            rule.code
+        );
+        let sections: Vec<(&str, &str)> = sections
+            .map(|section| section.split_once('\n').unwrap_or((section, "")))
+            .collect();
+        let names: Vec<&str> = sections.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, SECTIONS, "{}", rule.code);
+        for (name, text) in sections {
+            assert!(!text.trim().is_empty(), "{}: {name} is empty", rule.code);
+            let commands = ["Confirm", "Fix"].contains(&name);
+            let has = text.contains("```sh\n");
+            assert!(
+                has || !commands || may_lack_commands(rule),
+                "{}: {name}",
+                rule.code
+            );
+        }
+        let ended = rule.page.lines().filter(|line| line.starts_with("```"));
+        assert_eq!(ended.count() % 2, 0, "{}: a fence is open", rule.code);
+    }
+}
+
+/// What is told of for information alone has no command that cures it.
+fn may_lack_commands(rule: &Rule) -> bool {
+    rule.code.0 == 207 || rule.code.0 >= 900
+}
+
+/// The codes that scenarios are made for.
+fn in_scenarios() -> BTreeSet<String> {
+    let folder = repository().join("scenarios");
+    let mut codes = BTreeSet::new();
+    for entry in fs::read_dir(&folder).expect("scenarios") {
+        let file = entry.expect("an entry").path().join("scenario.toml");
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
+        let scenario: toml::Table =
+            toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let finding = scenario.get("finding").and_then(toml::Value::as_array);
+        let named = finding
+            .into_iter()
+            .flatten()
+            .filter_map(toml::Value::as_str);
+        codes.extend(named.map(str::to_owned));
+    }
+    codes
+}
+
+#[test]
+fn every_rule_has_a_scenario_or_a_reason() {
+    let there = in_scenarios();
+    for rule in RULES {
+        let reason = WITHOUT_SCENARIO
+            .iter()
+            .find(|(code, _)| *code == rule.code.0);
+        let has = there.contains(&rule.code.to_string());
+        assert!(has || reason.is_some(), "{} has no scenario", rule.code);
+        assert!(!has || reason.is_none(), "{} has a scenario now", rule.code);
+    }
+}
