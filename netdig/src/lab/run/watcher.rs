@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::super::place::Place;
 use super::super::process::{self, ProcessId};
 use super::super::{Lab, interrupt, server};
 
@@ -47,8 +46,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts it where netdig itself runs: it looks into the lab's host from
-    /// outside, as on a real machine. [`Watcher::attached`] waits until it watches.
+    /// Starts it on the lab's host, with that host's files, as on a real machine.
+    /// [`Watcher::attached`] waits until it watches.
     pub fn start(
         lab: &Lab,
         command: &'static str,
@@ -56,9 +55,7 @@ impl Watcher {
         arguments: &[String],
         format: Format,
     ) -> Result<Watcher> {
-        let ready = lab
-            .journal
-            .path(&format!("{command}-{host}-{}.ready", format.name()));
+        let ready = lab.path(&format!("{command}-{host}-{}.ready", format.name()));
         let mut more: Vec<String> = arguments.to_vec();
         more.extend(["-M".to_owned(), LIFE_S.to_string()]);
         more.extend(["--ready-file".to_owned(), ready.display().to_string()]);
@@ -81,7 +78,8 @@ impl Watcher {
         let mut netdig =
             Command::new(std::env::current_exe().context("cannot find netdig's own executable")?);
         netdig.arg(command).args(arguments);
-        netdig.args(["--netns", &lab.namespace(host), "--format", format.name()]);
+        // Descriptors of other labs and of the machine are none of this host's.
+        netdig.args(["--netns", "/proc/self/ns/net", "--format", format.name()]);
         server::log_to(&mut netdig, &output)?;
         match format {
             Format::Text => netdig.stdout(Stdio::inherit()).stderr(Stdio::inherit()),
@@ -90,7 +88,7 @@ impl Watcher {
                     .with_context(|| format!("cannot write {}", errors.display()))?,
             ),
         };
-        let child = process::spawn(&lab.journal, &what, &Place::HOST, netdig, true)?;
+        let child = process::spawn(&lab.journal, &what, &lab.place(host)?, netdig, true)?;
         Ok(Watcher {
             command,
             child,
