@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use decoders::tcp::TcpFlags;
+use decoders::tcp::{TcpFlags, TcpOption};
 use decoders::{Ip, Layer, Packet};
 
 use super::{Moment, TunnelKey};
@@ -65,6 +65,8 @@ pub struct Question {
     pub tunnel: Option<TunnelKey>,
     /// Seen on a tun, or within a tunnel.
     pub in_tunnel: bool,
+    /// The largest segment that who asks and who answers say they take, of a SYN.
+    pub mss: (Option<u16>, Option<u16>),
     /// First packet whose outer UDP checksum is not what it should be.
     pub bad_checksum: Option<Moment>,
 }
@@ -182,6 +184,14 @@ fn is_upper(layer: &&Layer<'_>) -> bool {
         layer,
         Layer::Tcp(_) | Layer::Icmp(_) | Layer::Icmpv6(_) | Layer::Udp(_)
     )
+}
+
+/// The largest segment that a SYN's sender takes.
+pub fn mss(packet: &Packet<'_>) -> Option<u16> {
+    packet.tcp()?.options().find_map(|option| match option {
+        TcpOption::Mss(bytes) => Some(bytes),
+        _ => None,
+    })
 }
 
 /// Longest name that is kept, characters.
