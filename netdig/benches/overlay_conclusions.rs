@@ -152,8 +152,7 @@ impl Drop for Silence {
     }
 }
 
-/// Classic pcap of Ethernet frames: of ten packets six are TCP in flannel-UDP between
-/// eight pairs of hosts, two are DNS in it, one is DNS and one TCP beside the tunnel.
+/// Classic pcap of Ethernet frames; see [`frame`].
 fn write_capture(path: &Path, packets: u32) -> std::io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
     out.write_all(&0xa1b2_c3d4u32.to_le_bytes())?;
@@ -174,18 +173,37 @@ fn write_capture(path: &Path, packets: u32) -> std::io::Result<()> {
     out.flush()
 }
 
+/// Of fifty packets forty are data and acknowledgements in flannel-UDP, between eight pairs
+/// of hosts; two open a connection there and two are a DNS query and its answer; five are
+/// TCP beside the tunnel, and one is DNS.
 fn frame(n: u32) -> Vec<u8> {
-    let round = n / 10;
-    let pair = (round % 8) as u8;
-    let data = n.is_multiple_of(2);
+    let round = n / 50;
+    let pair = (n / 2 % 8) as u8;
+    let forth = n.is_multiple_of(2);
     let (near, far) = ([10, 1, 1, 1], [10, 1, 1, 100 + pair]);
     let (client, server) = ([192, 168, 69, 2], [192, 168, 100 + pair, 2]);
-    match n % 10 {
-        0..=5 => tunnel(near, far, &tcp(client, server, round, data), data),
-        6 | 7 => tunnel(near, far, &dns(client, server, round, data), data),
-        8 => ethernet(&dns(near, [10, 1, 0, 2], round, round.is_multiple_of(2))),
-        _ => ethernet(&tcp(near, far, round, data)),
+    match n % 50 {
+        0 | 1 => tunnel(near, far, &dns(client, server, round, forth), forth),
+        2 | 3 => tunnel(near, far, &syn(client, server, round, forth), forth),
+        4 => ethernet(&dns(
+            near,
+            [10, 1, 0, 2],
+            round / 2,
+            round.is_multiple_of(2),
+        )),
+        5..=9 => ethernet(&tcp(near, far, n / 2, forth)),
+        _ => tunnel(near, far, &tcp(client, server, n / 2, forth), forth),
     }
+}
+
+/// A SYN of a connection that carries nothing, or its answer.
+fn syn(client: [u8; 4], server: [u8; 4], round: u32, forth: bool) -> Vec<u8> {
+    let port = 1000 + (round % 20_000) as u16;
+    let (ports, numbers, flags) = match forth {
+        true => ([port, 80], [round, 0], 0x02),
+        false => ([80, port], [7, round + 1], 0x12),
+    };
+    ipv4(client, server, forth, 6, &segment(ports, numbers, flags, 0))
 }
 
 /// A segment of one of 512 connections, with data one way.
@@ -193,16 +211,21 @@ fn tcp(client: [u8; 4], server: [u8; 4], round: u32, data: bool) -> Vec<u8> {
     let port = 30_000 + (round % 512) as u16;
     let sequence = 1000 + round / 512 * 1000;
     let payload = if data { 1000 } else { 0 };
-    let (ports, counts) = match data {
-        true => ([port, 80], [sequence, 7]),
-        false => ([80, port], [7, sequence]),
+    let (ports, numbers, flags) = match data {
+        true => ([port, 80], [sequence, 7], 0x18),
+        false => ([80, port], [7, sequence], 0x10),
     };
+    let segment = segment(ports, numbers, flags, payload);
+    ipv4(client, server, data, 6, &segment)
+}
+
+fn segment(ports: [u16; 2], numbers: [u32; 2], flags: u8, payload: usize) -> Vec<u8> {
     let mut segment = Vec::with_capacity(20 + payload);
     segment.extend(ports.map(u16::to_be_bytes).as_flattened());
-    segment.extend(counts.map(u32::to_be_bytes).as_flattened());
-    segment.extend([0x50, if data { 0x18 } else { 0x10 }, 1, 0xf5, 0, 0, 0, 0]);
+    segment.extend(numbers.map(u32::to_be_bytes).as_flattened());
+    segment.extend([0x50, flags, 1, 0xf5, 0, 0, 0, 0]);
     segment.resize(20 + payload, b'x');
-    ipv4(client, server, data, 6, &segment)
+    segment
 }
 
 /// A query for www.google.com, or an answer without records.

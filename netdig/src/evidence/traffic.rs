@@ -97,6 +97,8 @@ pub struct Traffic {
     pub counters_before: BTreeMap<String, u64>,
     /// Read from a tun, and not known yet whether it was sent.
     open: FxHashMap<u64, Brief>,
+    /// Names of devices, shared by all that was seen on them.
+    devices: Vec<Arc<str>>,
     /// Slots of the tunnels seen last, by [`TunnelKey::place`].
     recent: [usize; RECENT],
 }
@@ -424,7 +426,7 @@ impl Traffic {
             bad_checksum: None,
         };
         let (question, _) = self.questions.entry(asked, make);
-        question.see(at, sight.number, || device(sight));
+        question.see(at, sight.number, || known_device(&mut self.devices, sight));
         question.in_tunnel |= within.is_some() || is_on_tun(sight);
         if let Some(within) = within {
             question.tunnel = Some(within.key);
@@ -484,6 +486,19 @@ fn moment(sight: &Sight<'_>) -> Moment {
 /// The tun's name, or the interface's.
 fn device(sight: &Sight<'_>) -> Arc<str> {
     Arc::from(tun_name(sight.frame).unwrap_or(&sight.interface.name))
+}
+
+/// The same, named once for all.
+fn known_device(devices: &mut Vec<Arc<str>>, sight: &Sight<'_>) -> Arc<str> {
+    let name = tun_name(sight.frame).unwrap_or(&sight.interface.name);
+    if let Some(known) = devices.iter().find(|known| ***known == *name) {
+        return Arc::clone(known);
+    }
+    let new: Arc<str> = Arc::from(name);
+    if devices.len() < MAX_FEW {
+        devices.push(Arc::clone(&new));
+    }
+    new
 }
 
 /// Read from or written to a tun, or captured on a device without a link layer.

@@ -3,6 +3,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
+use crate::evidence::flow::FoldBuilder;
+
 /// Entries of a table.
 pub const MAX_ENTRIES: usize = 4096;
 
@@ -10,7 +12,7 @@ pub const MAX_ENTRIES: usize = 4096;
 /// they are hashed with a seed that nobody knows.
 #[derive(Debug, Clone)]
 pub struct Table<K, V> {
-    index: HashMap<K, usize>,
+    index: HashMap<K, usize, FoldBuilder>,
     /// A ring once it is full.
     slots: Vec<(K, V)>,
     /// The slot of the oldest entry, of a full ring.
@@ -22,7 +24,7 @@ pub struct Table<K, V> {
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
         Table {
-            index: HashMap::new(),
+            index: HashMap::with_hasher(FoldBuilder::new()),
             slots: Vec::new(),
             oldest: 0,
             forgotten: 0,
