@@ -21,7 +21,7 @@ const INTERVAL_NS: u64 = 100_000_000;
 /// How often waiting alone is judged, and for how long after the last rare packet.
 const WAITING_NS: u64 = 1_000_000_000;
 const LINGER_NS: u64 = 10_000_000_000;
-/// Packets of a file between two evaluations: its time costs nothing.
+/// Packets of a file between two evaluations, at first: its time costs nothing.
 const FILE_INTERVAL: u64 = 10_000;
 /// An evaluation costs at most one part of so many.
 const SHARE: u32 = 20;
@@ -236,7 +236,9 @@ impl Conclusions {
     fn look(&mut self, now: UnixNanos) {
         self.next_ns = now.saturating_add(INTERVAL_NS);
         if self.is_file {
-            if self.dirty && self.traffic.packets >= self.evaluated_at + FILE_INTERVAL {
+            // More rarely as it goes on, so that long files pay no more than short ones.
+            let interval = FILE_INTERVAL.max(self.evaluated_at / 4);
+            if self.dirty && self.traffic.packets >= self.evaluated_at + interval {
                 self.evaluate(0);
             }
             return;

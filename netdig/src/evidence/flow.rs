@@ -348,17 +348,17 @@ const FACTOR: u64 = 0xa076_1d64_78bd_642f;
 
 /// A hasher of few words, with a seed of its own in each table so that nobody
 /// can choose addresses that all collide.
-#[derive(Clone, Copy)]
-struct FoldBuilder {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FoldBuilder {
     seed: u64,
 }
 
-struct FoldHasher {
+pub(super) struct FoldHasher {
     state: u64,
 }
 
 impl FoldBuilder {
-    fn new() -> FoldBuilder {
+    pub(super) fn new() -> FoldBuilder {
         FoldBuilder {
             seed: RandomState::new().hash_one(0),
         }
@@ -381,10 +381,34 @@ impl Hasher for FoldHasher {
         self.state = (product as u64) ^ ((product >> 64) as u64);
     }
 
+    /// Eight bytes at a time; what is left counts as a word of its own.
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
         }
+    }
+
+    #[inline]
+    fn write_u8(&mut self, word: u8) {
+        self.write_u64(u64::from(word));
+    }
+
+    #[inline]
+    fn write_u16(&mut self, word: u16) {
+        self.write_u64(u64::from(word));
+    }
+
+    #[inline]
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    #[inline]
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
     }
 
     #[inline]

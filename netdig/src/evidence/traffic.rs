@@ -97,9 +97,14 @@ pub struct Traffic {
     pub counters_before: BTreeMap<String, u64>,
     /// Read from a tun, and not known yet whether it was sent.
     open: FxHashMap<u64, Brief>,
-    /// The tunnel of the last packet in one.
-    last_tunnel: Option<(TunnelKey, Tunnel)>,
+    /// Names of devices, shared by all that was seen on them.
+    devices: Vec<Arc<str>>,
+    /// Slots of the tunnels seen last, by [`TunnelKey::place`].
+    recent: [usize; RECENT],
 }
+
+/// Tunnels that are found without hashing.
+const RECENT: usize = 16;
 
 /// Processes whose packets are counted, and sources of losses.
 const MAX_FEW: usize = 256;
@@ -181,13 +186,9 @@ impl Traffic {
         }
     }
 
-    /// The tunnel's sums, the last one's too.
+    /// The tunnels' sums.
     pub fn tunnels(&self) -> impl Iterator<Item = (&TunnelKey, &Tunnel)> {
-        let last = self.last_tunnel.as_ref().map(|(key, tunnel)| (key, tunnel));
-        self.tunnels.iter().map(move |(key, tunnel)| match last {
-            Some((at, newer)) if at == key => (key, newer),
-            _ => (key, tunnel),
-        })
+        self.tunnels.iter()
     }
 
     /// DNS queries to `server` that went into a tunnel.
@@ -227,26 +228,11 @@ impl Traffic {
         question.answer.is_none() && self.now_ns >= question.last.ts_ns.saturating_add(wait_ns)
     }
 
+    #[inline]
     fn add_to_tunnel(&mut self, within: &Within, sight: &Sight<'_>) -> Option<Event> {
         let at = moment(sight);
-        let is_last = self
-            .last_tunnel
-            .as_ref()
-            .is_some_and(|(key, _)| *key == within.key);
-        let mut is_new = false;
-        if !is_last {
-            // Written back before another takes its place.
-            if let Some((key, tunnel)) = self.last_tunnel.take()
-                && let Some(known) = self.tunnels.get_mut(&key)
-            {
-                *known = tunnel;
-            }
-            let make = || Tunnel::new(within, sight.interface);
-            let (tunnel, made) = self.tunnels.entry(within.key, make);
-            is_new = made;
-            self.last_tunnel = Some((within.key, tunnel.clone()));
-        }
-        let (_, tunnel) = self.last_tunnel.as_mut()?;
+        let (slot, is_new) = self.slot_of(within, sight.interface);
+        let tunnel = self.tunnels.at(slot, &within.key)?;
         let first_received = !within.outward && tunnel.received.packets == 0;
         if first_received {
             tunnel.far_port = within.source_port;
@@ -254,6 +240,19 @@ impl Traffic {
         }
         tunnel.sums(within.outward).add(at);
         (is_new || first_received).then_some(Event::Tunnel)
+    }
+
+    #[inline]
+    fn slot_of(&mut self, within: &Within, interface: &Interface) -> (usize, bool) {
+        let recent = &mut self.recent[within.key.place() % RECENT];
+        if self.tunnels.at(*recent, &within.key).is_some() {
+            return (*recent, false);
+        }
+        let found = self
+            .tunnels
+            .slot(within.key, || Tunnel::new(within, interface));
+        *recent = found.0;
+        found
     }
 
     /// A packet between a tun and its daemon's socket.
@@ -407,7 +406,7 @@ impl Traffic {
     fn ask(&mut self, asked: Asked, ip: &Ip<'_>, sight: &Sight<'_>, within: Option<&Within>) {
         let at = moment(sight);
         if let Some(within) = within
-            && let Some((_, tunnel)) = &mut self.last_tunnel
+            && let Some(tunnel) = self.tunnels.get_mut(&within.key)
         {
             tunnel.sums(within.outward).ask(at);
         }
@@ -423,10 +422,11 @@ impl Traffic {
             name: questions::name(sight.packet),
             tunnel: None,
             in_tunnel: false,
+            mss: (questions::mss(sight.packet), None),
             bad_checksum: None,
         };
         let (question, _) = self.questions.entry(asked, make);
-        question.see(at, sight.number, || device(sight));
+        question.see(at, sight.number, || known_device(&mut self.devices, sight));
         question.in_tunnel |= within.is_some() || is_on_tun(sight);
         if let Some(within) = within {
             question.tunnel = Some(within.key);
@@ -442,7 +442,10 @@ impl Traffic {
         let Some(question) = self.questions.get_mut(asked) else {
             return false;
         };
-        question.answer.get_or_insert(at);
+        if question.answer.is_none() {
+            question.answer = Some(at);
+            question.mss.1 = questions::mss(sight.packet);
+        }
         let mut places = question.places.iter_mut();
         if let Some(place) = places.find(|place| place.number == sight.number) {
             place.answer.get_or_insert(at);
@@ -483,6 +486,19 @@ fn moment(sight: &Sight<'_>) -> Moment {
 /// The tun's name, or the interface's.
 fn device(sight: &Sight<'_>) -> Arc<str> {
     Arc::from(tun_name(sight.frame).unwrap_or(&sight.interface.name))
+}
+
+/// The same, named once for all.
+fn known_device(devices: &mut Vec<Arc<str>>, sight: &Sight<'_>) -> Arc<str> {
+    let name = tun_name(sight.frame).unwrap_or(&sight.interface.name);
+    if let Some(known) = devices.iter().find(|known| ***known == *name) {
+        return Arc::clone(known);
+    }
+    let new: Arc<str> = Arc::from(name);
+    if devices.len() < MAX_FEW {
+        devices.push(Arc::clone(&new));
+    }
+    new
 }
 
 /// Read from or written to a tun, or captured on a device without a link layer.

@@ -23,12 +23,42 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             .iter()
             .any(|one| !one.weak);
         let mut caught = collisions::caught(view, overlay, collides);
-        caught.retain(|one| one.role == Role::Nameserver);
+        caught.retain(|one| one.role == Role::Nameserver && !is_answered(view, one));
+        for one in &mut caught {
+            one.confidence = confirmed(view, one);
+        }
         if let Some(first) = caught.first() {
             let key = overlay.key();
             let title = title(&caught, first, &overlay.name());
             found.push(draft(view, key, title, &caught));
         }
+    }
+}
+
+/// Whoever answers through the tunnel is in the overlay, whatever the leases say.
+fn is_answered(view: &View<'_>, one: &Caught<'_>) -> bool {
+    view.traffic.is_some_and(|traffic| {
+        let mut queries = traffic.dns_to(one.address);
+        queries.any(|query| query.answer.is_some())
+    })
+}
+
+/// What the context makes of it, and what its queries do: one that is seen in the tunnel
+/// leaves nothing open beside an overlap, and without one where the daemon does not send it.
+fn confirmed(view: &View<'_>, one: &Caught<'_>) -> Confidence {
+    let Some(traffic) = view.traffic else {
+        return one.confidence;
+    };
+    let is_seen = traffic.dns_to(one.address).next().is_some();
+    let not_sent = traffic.not_sent.iter();
+    let is_dropped = not_sent
+        .filter(|((destination, _), lost)| *destination == one.address && !lost.doubtful)
+        .count()
+        > 0;
+    match one.confidence {
+        Confidence::Likely if is_seen => Confidence::Certain,
+        Confidence::Inconclusive if is_seen && is_dropped => Confidence::Certain,
+        known => known,
     }
 }
 
@@ -58,7 +88,13 @@ fn draft(view: &View<'_>, key: String, title: String, caught: &[Caught<'_>]) -> 
         .comes_of(Code(101))
         .comes_of(Code(204));
     for one in caught {
-        draft = draft.seen(caught_evidence(one)).seen_all(places(view, one));
+        let packets = view
+            .traffic
+            .map(|traffic| traffic.confirmation(one.address));
+        draft = draft
+            .seen(caught_evidence(one))
+            .seen_all(places(view, one))
+            .seen_all(packets.unwrap_or_default());
     }
     if let Some(route) = caught.first().and_then(|one| view.routing.way(one.address)) {
         draft = draft.seen(Evidence::new(
@@ -98,6 +134,7 @@ fn places(view: &View<'_>, one: &Caught<'_>) -> Vec<Evidence> {
 mod tests {
     use crate::finding::{Code, Confidence};
     use crate::rules::testing::{findings, report};
+    use crate::rules::wire::{Wire, dns_answer_to, dns_query};
 
     /// The field's case: the hosts live in the overlay's range.
     const CASE: &str = r#"
@@ -235,5 +272,41 @@ mod tests {
             "{}",
             found[0].title
         );
+    }
+
+    const TUN: &str = "10.1.88.0";
+
+    #[test]
+    fn queries_in_the_tunnel_confirm_it() {
+        let mut wire = Wire::default();
+        wire.never_sent("flannel0", &dns_query(TUN, "10.1.0.2", 7, "www.google.com"));
+        let found = wire.findings(CASE, 102);
+        assert_eq!(found[0].confidence, Confidence::Certain);
+        let packet = found[0]
+            .evidence
+            .iter()
+            .find(|one| one.source == "packet")
+            .expect("the query");
+        assert_eq!(packet.place, "1");
+        assert!(packet.what.contains("www.google.com"), "{}", packet.what);
+    }
+
+    #[test]
+    fn queries_elsewhere_confirm_nothing() {
+        let mut wire = Wire::default();
+        wire.never_sent("flannel0", &dns_query(TUN, "10.1.0.9", 7, "www.google.com"));
+        wire.on_link("eth0", None, &dns_query(TUN, "10.1.0.2", 8, "example.org"));
+        let found = wire.findings(CASE, 102);
+        assert_eq!(found[0].confidence, Confidence::Likely);
+        assert!(found[0].evidence.iter().all(|one| one.source != "packet"));
+    }
+
+    #[test]
+    fn a_nameserver_that_answers_through_the_tunnel_is_meant() {
+        let mut wire = Wire::default();
+        let query = dns_query(TUN, "10.1.0.2", 7, "www.google.com");
+        wire.joined("flannel0", &query, "10.1.1.187:8285");
+        wire.received("flannel0", &dns_answer_to(&query), "10.1.1.187:8285");
+        assert!(wire.findings(CASE, 102).is_empty());
     }
 }

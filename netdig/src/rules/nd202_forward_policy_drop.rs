@@ -3,6 +3,7 @@ use super::passage::{Passage, passages};
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::firewall::{At, Backend, Chain, Decision, Passing, State};
+use crate::evidence::traffic::{Question, Traffic};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -17,6 +18,9 @@ pub const RULE: Rule = Rule {
 
 /// A port that nobody has a rule for: the last of IANA's registered ones, reserved.
 const UNNAMED_PORT: u16 = 49151;
+
+/// An answer within a data centre takes a thousandth of it.
+const WAIT_NS: u64 = 500_000_000;
 
 /// One question to the firewall, and who said no.
 struct Refused<'v> {
@@ -46,7 +50,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         let same: Vec<&Refused<'_>> = same
             .filter(|other| std::ptr::eq(other.at.chain, one.at.chain))
             .collect();
-        found.push(draft(one, &same));
+        found.push(draft(view, one, &same));
     }
 }
 
@@ -99,6 +103,21 @@ fn packet<'v>(passage: &Passage<'v>, inward: bool, state: State) -> Passing<'v> 
     }
 }
 
+/// What packets show of it: they come to this host, and no answer goes back; or containers
+/// send them, and they reach no tunnel. Three at most.
+fn stopped(view: &View<'_>, all: &[&Refused<'_>]) -> Vec<Evidence> {
+    let Some(traffic) = view.traffic else {
+        return Vec::new();
+    };
+    let questions = traffic.questions.iter().map(|(_, question)| question);
+    let stopped = questions.filter_map(|question| {
+        all.iter()
+            .find_map(|one| one.stops(traffic, question))
+            .map(|what| question.first().evidence(what))
+    });
+    stopped.take(3).collect()
+}
+
 /// `chain FORWARD of table ip filter`.
 fn named(chain: &Chain) -> String {
     format!(
@@ -114,6 +133,40 @@ impl Refused<'_> {
             true => format!("from {link} to {bridge}"),
             false => format!("from {bridge} to {link}"),
         }
+    }
+
+    /// What became of a packet that waits in vain for an answer, where it is of this passage.
+    fn stops(&self, traffic: &Traffic, question: &Question) -> Option<String> {
+        let Passage {
+            network,
+            own,
+            bridge,
+            ..
+        } = self.passage;
+        let (source, destination) = (question.asked.source, question.asked.destination);
+        let within = network.contains(&source) && network.contains(&destination);
+        if !within || !traffic.is_unanswered(question, WAIT_NS) {
+            return None;
+        }
+        let (since, until) = (question.first().ts_ns, question.last.ts_ns + WAIT_NS);
+        if traffic.trust(Confidence::Certain, since, until) != Confidence::Certain {
+            return None;
+        }
+        let on_bridge = question
+            .places
+            .iter()
+            .any(|place| &*place.interface == bridge);
+        let what = question.what();
+        let came = own.contains(&destination) && !own.contains(&source);
+        if came && question.in_tunnel && !on_bridge {
+            return Some(format!(
+                "{what} from {source} came by the tunnel for {destination}, and nobody answers"
+            ));
+        }
+        let went = own.contains(&source) && !own.contains(&destination);
+        (!self.inward && went && on_bridge && !question.in_tunnel).then(|| {
+            format!("{what} from {source} to {destination} was on {bridge} and reached no tunnel")
+        })
     }
 
     fn evidence(&self) -> Evidence {
@@ -136,7 +189,7 @@ impl Refused<'_> {
     }
 }
 
-fn draft(first: &Refused<'_>, all: &[&Refused<'_>]) -> Draft {
+fn draft(view: &View<'_>, first: &Refused<'_>, all: &[&Refused<'_>]) -> Draft {
     let chain = first.at.chain;
     let network = first.passage.network;
     let how = match first.at.rule {
@@ -151,7 +204,8 @@ fn draft(first: &Refused<'_>, all: &[&Refused<'_>]) -> Draft {
         ),
         false => first.way(),
     };
-    let sure = all.iter().any(|one| one.at.rule.is_none() && !one.but_some);
+    let packets = stopped(view, all);
+    let sure = !packets.is_empty() || all.iter().any(|one| one.at.rule.is_none() && !one.but_some);
     let mut draft = Draft::new(
         format!("{:?} {}", chain.backend, named(chain)),
         format!(
@@ -166,6 +220,7 @@ fn draft(first: &Refused<'_>, all: &[&Refused<'_>]) -> Draft {
          through. Connections need both directions.",
     )
     .seen_all(all.iter().take(8).map(|one| one.evidence()))
+    .seen_all(packets)
     .confidence(if sure {
         Confidence::Certain
     } else {
@@ -217,6 +272,7 @@ fn fix(refused: &Refused<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::testing;
+    use super::super::wire::{Wire, echo_reply_to, echo_request};
     use super::*;
     use crate::finding::Finding;
 
@@ -296,5 +352,54 @@ mod tests {
         let laptop = "link eth0\nlink docker0 bridge\naddress 172.17.0.1/16 dev docker0
             save *filter\nsave :FORWARD DROP";
         assert!(testing::findings(laptop, 202).is_empty());
+    }
+
+    const UNSURE: &str = "save *filter
+        save :FORWARD DROP
+        save -A FORWARD -p udp -j ACCEPT";
+
+    #[test]
+    fn packets_that_come_and_are_not_answered_confirm_it() {
+        let mut wire = Wire::default();
+        let request = echo_request("192.168.69.0", "192.168.13.2", 63, 84);
+        let unsure = format!("{HOST}{UNSURE}");
+        assert_eq!(
+            testing::findings(&unsure, 202)[0].confidence,
+            Confidence::Likely
+        );
+        wire.received("flannel0", &request, "10.1.1.95:8285");
+        assert_eq!(
+            wire.findings(&unsure, 202)[0].confidence,
+            Confidence::Likely
+        );
+        wire.pass(1000);
+        let found = wire.findings(&unsure, 202);
+        assert_eq!(found[0].confidence, Confidence::Certain);
+        let packet = found[0].evidence.iter().find(|one| one.source == "packet");
+        assert!(packet.is_some_and(|one| one.what.contains("192.168.13.2")));
+    }
+
+    #[test]
+    fn answers_losses_and_the_bridge_speak_against_it() {
+        let request = echo_request("192.168.69.0", "192.168.13.2", 63, 84);
+        let confidence = |wire: &Wire| {
+            let found = wire.findings(&format!("{HOST}{UNSURE}"), 202);
+            found[0].confidence
+        };
+        let mut answered = Wire::default();
+        answered.received("flannel0", &request, "10.1.1.95:8285");
+        answered.joined("flannel0", &echo_reply_to(&request), "10.1.1.95:8285");
+        answered.pass(1000);
+        assert_eq!(confidence(&answered), Confidence::Likely);
+        let mut lossy = Wire::default();
+        lossy.received("flannel0", &request, "10.1.1.95:8285");
+        lossy.lose();
+        lossy.pass(1000);
+        assert_eq!(confidence(&lossy), Confidence::Likely);
+        let mut forwarded = Wire::default();
+        forwarded.received("flannel0", &request, "10.1.1.95:8285");
+        forwarded.on_link("docker0", None, &request);
+        forwarded.pass(1000);
+        assert_eq!(confidence(&forwarded), Confidence::Likely);
     }
 }

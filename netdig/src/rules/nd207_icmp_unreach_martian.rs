@@ -92,8 +92,9 @@ fn draft(view: &View<'_>, traffic: &Traffic, complaint: &Complaint, told: &Compl
         })
         .fix("# cure what sends these packets into the overlay; accept_local=1 is a diagnosis, no cure")
         .confidence(confidence)
-        .comes_of(Code(102))
+        // The overlap before what it does to a nameserver.
         .comes_of(Code(101))
+        .comes_of(Code(102))
         .comes_of(Code(309))
 }
 

@@ -6,6 +6,7 @@ use super::view::Overlay;
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
 use crate::context::net::Link;
+use crate::evidence::traffic::Question;
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -24,7 +25,8 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             continue;
         };
         found.extend(too_large(view, overlay, &tunnel));
-        found.extend(peers_differ(view, overlay, &tunnel));
+        let differ = peers_differ(view, overlay, &tunnel);
+        found.extend(differ.or_else(|| containers_differ(view, overlay, &tunnel)));
     }
 }
 
@@ -199,10 +201,105 @@ fn peers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> 
     )
 }
 
+/// IP and TCP headers, which a maximum segment size leaves out (RFC 6691).
+fn tcp_overhead(address: IpAddr) -> u32 {
+    if address.is_ipv6() { 60 } else { 40 }
+}
+
+/// MTUs of links that nobody has fitted to a tunnel: they tell nothing of the host below.
+const PLAIN: [u32; 4] = [1500, 9000, 9001, 65535];
+
+/// Both ends of a connection through the tunnel, by what their SYNs announce.
+struct Announced<'a> {
+    question: &'a Question,
+    ours: IpAddr,
+    theirs: IpAddr,
+    /// Inner MTUs.
+    our_mtu: u32,
+    their_mtu: u32,
+}
+
+impl<'a> Announced<'a> {
+    fn of(view: &View<'_>, overlay: &Overlay<'_>, question: &'a Question) -> Option<Announced<'a>> {
+        let (Some(asks), Some(answers)) = question.mss else {
+            return None;
+        };
+        let (source, destination) = (question.asked.source, question.asked.destination);
+        let both = overlay.contains(source) && overlay.contains(destination);
+        let is_ours = |address: IpAddr| view.is_local(address) || overlay.is_own(address.into());
+        if !question.in_tunnel || !both || is_ours(source) == is_ours(destination) {
+            return None;
+        }
+        let (near, far) = match is_ours(source) {
+            true => ((source, asks), (destination, answers)),
+            false => ((destination, answers), (source, asks)),
+        };
+        let headers = tcp_overhead(source);
+        Some(Announced {
+            question,
+            ours: near.0,
+            theirs: far.0,
+            our_mtu: u32::from(near.1) + headers,
+            their_mtu: u32::from(far.1) + headers,
+        })
+    }
+}
+
+/// A container's link is as large as its host's tunnel carries: what a peer's announces, less
+/// the tunnel's, tells of the underlay there, where ours tells of the underlay here.
+fn containers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Option<Draft> {
+    let underlay = tunnel.underlay?;
+    let questions = view.traffic?.questions.iter();
+    let seen = questions
+        .filter_map(|(_, question)| Announced::of(view, overlay, question))
+        .find(|seen| {
+            seen.our_mtu + tunnel.overhead == underlay.mtu
+                && seen.their_mtu != seen.our_mtu
+                && !PLAIN.contains(&seen.their_mtu)
+        })?;
+    let (dev, here) = (&underlay.name, underlay.mtu);
+    let there = seen.their_mtu + tunnel.overhead;
+    let host = overlay.lease_of(seen.theirs);
+    let host = host.and_then(|lease| lease.public_ip).map(IpAddr::V4);
+    let whose = match host {
+        Some(public) => public.to_string(),
+        None => format!("the host of {}", seen.theirs),
+    };
+    let packet = format!(
+        "{} announces segments for an MTU of {}, {} for {}",
+        seen.ours, seen.our_mtu, seen.theirs, seen.their_mtu
+    );
+    let less = here.min(there);
+    Some(
+        Draft::new(
+            format!("peer {}", host.unwrap_or(seen.theirs)),
+            format!("the underlay's MTU is {here} here on {dev}, and {there} on {whose}"),
+        )
+        .because(
+            "Hosts of one overlay have to agree: packets that fill the links of the larger one are \
+             larger than the other takes, and are thrown away there or on the way without a word. \
+             TCP's ends agree on the lesser segment; what is no TCP, or is routed on, does not.",
+        )
+        .seen(Evidence::new("link", dev.clone(), format!("MTU {here}")))
+        .seen(seen.question.first().evidence(packet))
+        .fix(format!(
+            "ping -M do -s {} {}   # passes when cured",
+            here.max(there).saturating_sub(tunnel.overhead + 28),
+            seen.theirs
+        ))
+        .fix("# the same MTU on all hosts; the smaller one until all are larger:")
+        .fix(format!(
+            "ip link set {dev} mtu {less} && systemctl restart flanneld docker"
+        ))
+        .confidence(Confidence::Likely),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use crate::context::Socket;
     use crate::rules::testing::{context, findings};
+    use crate::rules::wire::{Wire, syn_ack_to, tcp_syn, with_mss};
     use crate::rules::{View, evaluate};
 
     fn host(underlay: u32, tun: u32, bridge: u32, port: u32) -> String {
@@ -282,6 +379,43 @@ mod tests {
             with_peer("10.1.1.7:40000", 1500),
             0,
             "it is no host of the overlay"
+        );
+    }
+
+    /// A connection from 192.168.69.0 to 192.168.13.2 and what both announce.
+    fn announced(text: &str, ours: u16, theirs: u16) -> Vec<crate::finding::Finding> {
+        let mut wire = Wire::default();
+        let syn = tcp_syn("192.168.69.0", "192.168.13.2", 40_000, 7);
+        wire.joined("flannel0", &with_mss(&syn, ours), "10.1.1.187:8285");
+        let answer = with_mss(&syn_ack_to(&syn), theirs);
+        wire.received("flannel0", &answer, "10.1.1.187:8285");
+        wire.findings(text, 301)
+    }
+
+    #[test]
+    fn what_containers_announce_tells_of_their_hosts() {
+        let found = announced(&host(9001, 8973, 8973, 8973), 8933, 1432);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].title,
+            "the underlay's MTU is 9001 here on eth0, and 1500 on 10.1.1.187"
+        );
+        assert_eq!(found[0].evidence[1].place, "1");
+        let smaller = announced(&host(1500, 1472, 1472, 1472), 1432, 8933);
+        assert_eq!(
+            smaller[0].title,
+            "the underlay's MTU is 1500 here on eth0, and 9001 on 10.1.1.187"
+        );
+    }
+
+    #[test]
+    fn equal_segments_and_plain_links_tell_nothing() {
+        let text = host(9001, 8973, 8973, 8973);
+        assert!(announced(&text, 8933, 8933).is_empty());
+        assert!(announced(&text, 8933, 1460).is_empty(), "a link of 1500");
+        assert!(
+            announced(&text, 1460, 1432).is_empty(),
+            "ours is not the tunnel's"
         );
     }
 }

@@ -297,6 +297,15 @@ pub fn dns_query(source: &str, destination: &str, id: u16, name: &str) -> Vec<u8
     ipv4(source, destination, 17, 64, &udp((39620, 53), 0, &dns))
 }
 
+/// Without records.
+pub fn dns_answer_to(query: &[u8]) -> Vec<u8> {
+    let mut answer = turned(query);
+    answer[20..22].copy_from_slice(&query[22..24]);
+    answer[22..24].copy_from_slice(&query[20..22]);
+    answer[30] |= 0x80;
+    answer
+}
+
 fn tcp(ports: (u16, u16), numbers: (u32, u32), flags: u8, payload: usize) -> Vec<u8> {
     let mut segment = Vec::new();
     segment.extend(ports.0.to_be_bytes());
@@ -321,6 +330,18 @@ pub fn syn_ack_to(syn: &[u8]) -> Vec<u8> {
     let mut answer = turned(&syn[..20]);
     answer.extend(segment);
     answer
+}
+
+/// The same SYN or SYN+ACK with a maximum segment size.
+pub fn with_mss(segment: &[u8], mss: u16) -> Vec<u8> {
+    let mut packet = segment.to_vec();
+    let length = packet.len() as u16 + 4;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    // Four more bytes of header: six words.
+    packet[32] = 0x60;
+    packet.extend([2, 4]);
+    packet.extend(mss.to_be_bytes());
+    packet
 }
 
 /// A segment of `length` bytes of IP in all.

@@ -14,6 +14,7 @@ mod cuts;
 mod facts;
 mod failures;
 mod field_cases;
+mod findings;
 mod folder;
 mod foreign;
 mod formats;

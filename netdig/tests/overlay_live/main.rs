@@ -9,6 +9,7 @@ mod daemons;
 mod descriptors;
 mod ends;
 mod filters;
+mod findings;
 mod links;
 mod load;
 mod net;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use decoders::tcp::TcpFlags;
+use decoders::tcp::{TcpFlags, TcpOption};
 use decoders::{Ip, Layer, Packet};
 
 use super::{Moment, TunnelKey};
@@ -59,12 +59,14 @@ pub struct Question {
     pub len: usize,
     /// Whether nobody on the way may cut it: DF is set, or it is IPv6.
     pub whole: bool,
-    /// The name that was asked for, of DNS.
-    pub name: Option<String>,
+    /// The name that was asked for, of DNS: labels joined by dots, any bytes.
+    pub name: Option<Box<[u8]>>,
     /// The tunnel that it was seen in.
     pub tunnel: Option<TunnelKey>,
     /// Seen on a tun, or within a tunnel.
     pub in_tunnel: bool,
+    /// The largest segment that who asks and who answers say they take, of a SYN.
+    pub mss: (Option<u16>, Option<u16>),
     /// First packet whose outer UDP checksum is not what it should be.
     pub bad_checksum: Option<Moment>,
 }
@@ -95,7 +97,9 @@ impl Question {
                 },
                 _,
             ) => format!("SYN to port {destination_port}"),
-            (Kind::Dns { .. }, Some(name)) => format!("DNS query for {name}"),
+            (Kind::Dns { .. }, Some(name)) => {
+                format!("DNS query for {}", String::from_utf8_lossy(name))
+            }
             (Kind::Dns { .. }, None) => "DNS query".to_owned(),
         }
     }
@@ -184,13 +188,42 @@ fn is_upper(layer: &&Layer<'_>) -> bool {
     )
 }
 
-/// Longest name that is kept, characters.
+/// The largest segment that a SYN's sender takes.
+pub fn mss(packet: &Packet<'_>) -> Option<u16> {
+    packet.tcp()?.options().find_map(|option| match option {
+        TcpOption::Mss(bytes) => Some(bytes),
+        _ => None,
+    })
+}
+
+/// Bytes of a DNS header (RFC 1035, section 4.1.1), and most of a name (section 2.3.4).
+const DNS_HEADER: usize = 12;
 const MAX_NAME: usize = 255;
 
-/// The name that a query asks for, first of several.
-pub fn name(packet: &Packet<'_>) -> Option<String> {
-    let message = packet.dns()?.parse();
-    let name = &message.questions.first()?.name;
-    let text = String::from_utf8_lossy(name);
-    Some(text.chars().take(MAX_NAME).collect())
+/// The name that a query asks for, first of several. It is read here since parsing all of
+/// each query costs more than everything else that is noted of it.
+pub fn name(packet: &Packet<'_>) -> Option<Box<[u8]>> {
+    let dns = packet.dns()?;
+    if dns.question_count() == 0 {
+        return None;
+    }
+    let mut rest = dns.bytes().get(DNS_HEADER..)?;
+    let mut name = Vec::with_capacity(32);
+    while let Some((&length, after)) = rest.split_first() {
+        let length = usize::from(length);
+        if length == 0 {
+            return Some(name.into());
+        }
+        // Names before it, which a pointer could mean, there are none; its length byte is 192 or more.
+        let label = after.get(..length).filter(|_| length < 64)?;
+        if !name.is_empty() {
+            name.push(b'.');
+        }
+        name.extend_from_slice(label);
+        if name.len() > MAX_NAME {
+            return None;
+        }
+        rest = &after[length..];
+    }
+    None
 }

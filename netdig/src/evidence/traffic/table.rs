@@ -1,6 +1,9 @@
 //! A table of bounded size: what was entered first goes out first.
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
+
+use crate::evidence::flow::FoldBuilder;
 
 /// Entries of a table.
 pub const MAX_ENTRIES: usize = 4096;
@@ -9,8 +12,11 @@ pub const MAX_ENTRIES: usize = 4096;
 /// they are hashed with a seed that nobody knows.
 #[derive(Debug, Clone)]
 pub struct Table<K, V> {
-    entries: HashMap<K, V>,
-    order: VecDeque<K>,
+    index: HashMap<K, usize, FoldBuilder>,
+    /// A ring once it is full.
+    slots: Vec<(K, V)>,
+    /// The slot of the oldest entry, of a full ring.
+    oldest: usize,
     /// Entries that had to go.
     pub forgotten: u64,
 }
@@ -18,8 +24,9 @@ pub struct Table<K, V> {
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
         Table {
-            entries: HashMap::new(),
-            order: VecDeque::new(),
+            index: HashMap::with_hasher(FoldBuilder::new()),
+            slots: Vec::new(),
+            oldest: 0,
             forgotten: 0,
         }
     }
@@ -27,41 +34,62 @@ impl<K, V> Default for Table<K, V> {
 
 impl<K: Copy + Eq + Hash, V> Table<K, V> {
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.entries.get(key)
+        self.index.get(key).map(|&slot| &self.slots[slot].1)
     }
 
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.entries.get_mut(key)
+        let slot = *self.index.get(key)?;
+        Some(&mut self.slots[slot].1)
     }
 
     /// The entry of `key`, made where there is none, and whether it was.
     pub fn entry(&mut self, key: K, make: impl FnOnce() -> V) -> (&mut V, bool) {
-        let is_new = !self.entries.contains_key(&key);
-        if is_new {
-            if self.order.len() >= MAX_ENTRIES
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.entries.remove(&oldest);
-                self.forgotten += 1;
-            }
-            self.order.push_back(key);
+        let (slot, is_new) = self.slot(key, make);
+        (&mut self.slots[slot].1, is_new)
+    }
+
+    /// As [`Table::entry`], but its place, which is the key's until that is forgotten:
+    /// [`Table::at`] finds it without hashing.
+    pub fn slot(&mut self, key: K, make: impl FnOnce() -> V) -> (usize, bool) {
+        let is_full = self.slots.len() >= MAX_ENTRIES;
+        let slot = match is_full {
+            true => self.oldest,
+            false => self.slots.len(),
+        };
+        match self.index.entry(key) {
+            Entry::Occupied(known) => return (*known.get(), false),
+            Entry::Vacant(free) => free.insert(slot),
+        };
+        if !is_full {
+            self.slots.push((key, make()));
+            return (slot, true);
         }
-        (self.entries.entry(key).or_insert_with(make), is_new)
+        let (gone, _) = std::mem::replace(&mut self.slots[slot], (key, make()));
+        self.index.remove(&gone);
+        self.forgotten += 1;
+        self.oldest = (slot + 1) % MAX_ENTRIES;
+        (slot, true)
+    }
+
+    /// The entry in a slot, if it is still that of `key`.
+    #[inline]
+    pub fn at(&mut self, slot: usize, key: &K) -> Option<&mut V> {
+        let (known, value) = self.slots.get_mut(slot)?;
+        (known == key).then_some(value)
     }
 
     /// In the order in which they were entered.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.order
-            .iter()
-            .filter_map(|key| self.entries.get_key_value(key))
+        let (newer, older) = self.slots.split_at(self.oldest);
+        older.iter().chain(newer).map(|(key, value)| (key, value))
     }
 
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.slots.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.slots.is_empty()
     }
 }
 
@@ -81,5 +109,11 @@ mod tests {
         assert_eq!((table.get(&0), table.get(&1)), (None, Some(&2)));
         assert!(!table.entry(1, || 1).1);
         assert_eq!(table.iter().next(), Some((&1, &2)));
+        assert_eq!(table.iter().last(), Some((&MAX_ENTRIES, &2)));
+        // The newest has taken the place of the first.
+        assert_eq!(
+            (table.at(0, &0), table.at(0, &MAX_ENTRIES)),
+            (None, Some(&mut 2))
+        );
     }
 }
