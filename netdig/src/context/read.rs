@@ -80,11 +80,14 @@ pub fn again(context: &mut Context, look: &Look<'_>) {
     let wanted = netlink::critical(context);
     netlink::look_up(context, &wanted);
     if is_without_overlay(context) {
-        // A registry that nobody named is not missed where there is no overlay.
-        let unnamed = look.registry.is_named();
-        context
-            .unread
-            .retain(|one| one.part != Part::Registry || unnamed);
+        // A registry that nobody named is not missed where there is no overlay, nor are
+        // details that only matter to one.
+        let named = look.registry.is_named();
+        context.unread.retain(|one| match one.part {
+            Part::Registry => named,
+            Part::Containers | Part::Sockets => !one.partly,
+            _ => true,
+        });
     }
 }
 
@@ -183,11 +186,21 @@ fn root(look: &Look<'_>) -> PathBuf {
 }
 
 fn host(netns: Option<&str>) -> Host {
-    let read = |name| std::fs::read_to_string(name).unwrap_or_default();
+    // SAFETY: all-zero arrays of characters are valid, and the call fills them.
+    let told = unsafe {
+        let mut told: libc::utsname = std::mem::zeroed();
+        libc::uname(&raw mut told);
+        told
+    };
+    let text = |field: &[libc::c_char]| {
+        let bytes = field.iter().map(|&byte| byte as u8);
+        let bytes: Vec<u8> = bytes.take_while(|&byte| byte != 0).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
     Host {
         // Of the UTS namespace that we are in, as hostname(1) says it.
-        name: read("/proc/sys/kernel/hostname").trim().to_owned(),
-        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        name: text(&told.nodename),
+        kernel: text(&told.release),
         netns: netns.map(str::to_owned),
     }
 }

@@ -171,11 +171,13 @@ fn owners(context: &mut Context, root: &Path, walk: Duration) {
             }
         }
     }
-    if denied > 0 && !by_inode.is_empty() {
+    // Root is denied those that a security module hides, which it cannot help.
+    // SAFETY: the call takes nothing and cannot fail.
+    if denied > 0 && !by_inode.is_empty() && unsafe { libc::geteuid() } != 0 {
         context.unread.push(Unread {
             part: Part::Sockets,
             what: "who has each socket".to_owned(),
-            why: format!("the descriptors of {denied} processes may not be looked at"),
+            why: format!("{denied} processes' descriptors may not be looked at"),
             hint: Some("run it as root".to_owned()),
             partly: true,
         });
