@@ -22,12 +22,12 @@ pub struct Cli {
 pub enum Command {
     /// Decode tunnelled packets, live or from a file
     Overlay(Box<overlay::OverlayArgs>),
-    /// One look at routes, links, sysctls, etcd and files; findings; ends
+    /// Look once at this host, its overlay and its registry, and say what is wrong
     Doctor(Box<doctor::DoctorArgs>),
-    /// The page of a finding
+    /// Print the page of a finding: symptom, why, how to confirm, how to fix
     Explain(doctor::ExplainArgs),
-    /// The list of findings
+    /// List the findings that netdig knows
     Rules(doctor::RulesArgs),
-    /// A scenario in network namespaces: list, up, status, exec, run, down
+    /// Build broken networks in network namespaces: list, up, status, exec, run, down
     Lab(lab::LabArgs),
 }

@@ -48,11 +48,14 @@ const UNKNOWN: [Part; 18] = [
     Part::Earlier,
 ];
 
+/// Brings a context up to date; whether anything changed.
+type Follow = dyn FnMut(&mut Context, When) -> bool;
+
 /// The context of the host that packets are seen on, kept current.
 pub struct Live {
     pub context: Context,
     /// Brings the context up to date; whether anything changed.
-    follow: Box<dyn FnMut(&mut Context, When) -> bool>,
+    follow: Box<Follow>,
 }
 
 /// When a context is brought up to date.

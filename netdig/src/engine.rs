@@ -318,9 +318,9 @@ impl Engine {
                 &self.ports,
                 &mut self.reassembly,
                 &mut self.conclusions,
-                &self.interfaces[interface],
                 Shown {
                     n,
+                    interface: &self.interfaces[interface],
                     context: interface,
                     frame,
                     process: process.as_deref(),
@@ -440,9 +440,9 @@ impl Engine {
                     &self.ports,
                     &mut self.reassembly,
                     &mut self.conclusions,
-                    &self.interfaces[held.interface],
                     Shown {
                         n: held.n,
+                        interface: &self.interfaces[held.interface],
                         context: held.interface,
                         frame: &frame,
                         process: held.process.as_deref(),
@@ -475,6 +475,7 @@ impl Engine {
 /// All of one packet that an output needs.
 struct Shown<'a> {
     n: u64,
+    interface: &'a Interface,
     /// The engine's number of the interface.
     context: usize,
     frame: &'a Frame<'a>,
@@ -493,10 +494,9 @@ fn show(
     ports: &Ports,
     reassembly: &mut Reassembly,
     conclusions: &mut Option<Conclusions>,
-    interface: &Interface,
     shown: Shown<'_>,
 ) -> Result<bool, OutputError> {
-    let frame = shown.frame;
+    let (frame, interface) = (shown.frame, shown.interface);
     let buffers = Buffers::new();
     let mut packet = Packet::new();
     let arrival = arrival_of(shown.n, shown.context, frame);

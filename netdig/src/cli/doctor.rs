@@ -9,6 +9,10 @@ use crate::finding::Severity;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Without options it reads routes, links, sysctls, the firewall, flannel's and docker's files, and
+etcd where a daemon names one or one listens here; it changes nothing. Root sees all; without
+root it says what it could not read.
+
 Exit status: 0 nothing at or above --fail-on; 1 findings at or above it; 2 could not look.
 
   netdig doctor                               this host, its overlay and its registry
@@ -20,14 +24,12 @@ pub struct DoctorArgs {
     /// Look at this network namespace: a name as `ip netns` knows it, a path, or pid:N
     #[arg(long, value_name = "NETNS", conflicts_with = "from")]
     pub netns: Option<String>,
-    #[command(flatten)]
-    pub etcd: EtcdArgs,
     /// Write what was read, secrets masked; - is standard output, and then nothing else is
     /// printed there
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// Take what another look saved instead of looking; - is standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "EtcdArgs")]
     pub from: Option<PathBuf>,
     /// Exit with 1 where a finding is as bad as this, or worse
     #[arg(long, value_enum, default_value = "high")]
@@ -41,6 +43,8 @@ pub struct DoctorArgs {
     /// All details of all findings, and what was looked at
     #[arg(short, long)]
     pub verbose: bool,
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

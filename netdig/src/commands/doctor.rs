@@ -21,19 +21,24 @@ use crate::rules::{Report, View, evaluate};
 /// Where it could not look: what was asked for by name could not be read. What the rest
 /// says was printed then.
 pub fn doctor(args: &DoctorArgs) -> Result<bool> {
-    let options = args.etcd.options()?;
-    let context = match &args.from {
-        Some(path) => saved::load(path)?,
-        None => look(args, &options)?,
+    let (context, options) = match &args.from {
+        Some(path) => (saved::load(path)?, registry::Options::default()),
+        None => {
+            let options = args.etcd.options()?;
+            (look(args, &options)?, options)
+        }
     };
-    if let Some(path) = &args.save {
-        saved::save(&context, path)?;
-    }
+    // A look that cannot be kept is shown still.
+    let saved = match &args.save {
+        Some(path) => saved::save(&context, path),
+        None => Ok(()),
+    };
     let view = View::new(&context, None);
     let report = evaluate(&view);
     if args.save.as_deref() != Some(Path::new("-")) {
         show(args, &view, &report)?;
     }
+    saved?;
     if args.from.is_none()
         && let Some(unread) = asked_in_vain(&options, &context)
     {

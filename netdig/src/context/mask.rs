@@ -20,14 +20,50 @@ const NAMES: [&str; 9] = [
     "api-key",
 ];
 
-/// Masks values of keys that are named like secrets, and fields of JSON values that are.
+/// Folders of keys that hold nothing else.
+const FOLDERS: [&str; 8] = [
+    "secret",
+    "secrets",
+    "password",
+    "passwords",
+    "token",
+    "tokens",
+    "credential",
+    "credentials",
+];
+
+/// Masks values of keys that are named like secrets, and what in other values is.
 pub fn registry(registry: &mut Registry) {
     for key in &mut registry.keys {
-        let name = key.key.rsplit('/').next().unwrap_or_default();
-        if is_secret(name) && key.value != Value::default() {
-            key.value = Value::Text(MASK.to_owned());
-        } else if let Value::Text(text) = &mut key.value {
-            mask_text(text);
+        let (folders, name) = key.key.rsplit_once('/').unwrap_or(("", &key.key));
+        let folder = |part: &str| FOLDERS.iter().any(|one| part.eq_ignore_ascii_case(one));
+        let secret = is_secret(name) || folders.split('/').any(folder);
+        let past = key.history.iter_mut().map(|past| &mut past.value);
+        for value in std::iter::once(&mut key.value).chain(past) {
+            mask_value(value, secret);
+        }
+    }
+}
+
+fn mask_value(value: &mut Value, secret: bool) {
+    if *value == Value::default() {
+        return;
+    }
+    if secret {
+        *value = Value::Text(MASK.to_owned());
+        return;
+    }
+    match value {
+        Value::Text(text) => *text = self::text(text),
+        Value::Cut { begins, .. } => *begins = self::text(begins),
+        // What is no text may have some in it.
+        Value::Bytes { .. } => {
+            let bytes = value.bytes().unwrap_or_default();
+            let plain = String::from_utf8_lossy(&bytes);
+            let masked = self::text(&plain);
+            if masked != plain {
+                *value = Value::Text(masked);
+            }
         }
     }
 }
@@ -37,43 +73,107 @@ fn is_secret(name: &str) -> bool {
     NAMES.iter().any(|word| name.contains(word))
 }
 
-/// Masks within one value: a JSON object's fields, and the password of a URL.
-fn mask_text(text: &mut String) {
+/// A text without its secrets: fields of JSON, `name=value` and `name: value` where the name is
+/// a secret's, and passwords of URLs.
+pub fn text(text: &str) -> String {
     if is_secret(text)
         && let Ok(mut json) = serde_json::from_str::<Json>(text)
-        && mask_json(&mut json)
+        && matches!(json, Json::Object(_) | Json::Array(_))
     {
-        *text = json.to_string();
+        return match mask_json(&mut json) {
+            true => json.to_string(),
+            false => text.to_owned(),
+        };
     }
-    if let Some(masked) = without_password(text) {
-        *text = masked;
-    }
+    let text = match is_secret(text) {
+        true => without_named(text),
+        false => text.to_owned(),
+    };
+    without_passwords(&text)
 }
 
+/// Masks what is a secret; whether there was any.
 fn mask_json(json: &mut Json) -> bool {
     match json {
         Json::Object(fields) => fields.iter_mut().fold(false, |masked, (name, value)| {
-            if is_secret(name) && (value.is_string() || value.is_number()) {
+            let says = !matches!(value, Json::Null | Json::Bool(_));
+            if is_secret(name) && says {
                 *value = Json::String(MASK.to_owned());
                 return true;
             }
             mask_json(value) || masked
         }),
-        Json::Array(items) => items
-            .iter_mut()
-            .fold(false, |masked, item| mask_json(item) || masked),
+        // Each of them, whatever the ones before it were.
+        Json::Array(items) => items.iter_mut().map(mask_json).filter(|one| *one).count() > 0,
+        Json::String(one) => {
+            let shown = text(one);
+            let masked = shown != *one;
+            *one = shown;
+            masked
+        }
         _ => false,
     }
 }
 
-/// `scheme://user:password@host` with the password masked; None where there is none.
-pub fn without_password(text: &str) -> Option<String> {
-    let begin = text.find("://")? + 3;
-    let authority = text[begin..].split(['/', '?', '#', '"']).next()?;
-    let (user, _) = authority.rsplit_once('@')?;
-    let (name, _) = user.split_once(':')?;
-    let after = &text[begin + user.len()..];
-    Some(format!("{}{name}:{MASK}{after}", &text[..begin]))
+/// `password=x`, `"token": "x"`, `?secret=x&`, line by line; what is behind the sign is masked
+/// to the end of its word, or of its quotes.
+fn without_named(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['=', ':']) {
+        let (head, tail) = rest.split_at(at);
+        let (sign, tail) = tail.split_at(1);
+        out.push_str(head);
+        out.push_str(sign);
+        rest = tail;
+        let name = head.trim_end_matches([' ', '"', '\'']);
+        let begin = name.rfind(|c: char| !(c.is_alphanumeric() || "_-.".contains(c)));
+        // With the character before it, which does not matter.
+        let name = begin.map_or(name, |begin| &name[begin..]);
+        if !is_secret(name) || tail.starts_with("//") {
+            continue;
+        }
+        let value = tail.trim_start_matches([' ', '\t']);
+        out.push_str(&tail[..tail.len() - value.len()]);
+        let (open, value) = match value.chars().next() {
+            Some(quote @ ('"' | '\'')) => (Some(quote), &value[1..]),
+            _ => (None, value),
+        };
+        let end = match open {
+            Some(quote) => value.find(quote),
+            None => value.find(|c: char| c.is_whitespace() || ",;&}".contains(c)),
+        };
+        let end = end.unwrap_or(value.len());
+        out.extend(open);
+        out.push_str(if end == 0 { "" } else { MASK });
+        rest = &value[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// `scheme://user:password@host` with the password masked, in every URL of a text.
+fn without_passwords(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (head, tail) = rest.split_at(at + 3);
+        out.push_str(head);
+        // An authority ends before the path; `@` in a password must be escaped, and is not
+        // always: the last one counts.
+        let ends = |c: char| c.is_whitespace() || "/?#,\"".contains(c);
+        let (authority, behind) = tail.split_at(tail.find(ends).unwrap_or(tail.len()));
+        match authority.rsplit_once('@') {
+            Some((user, host)) if user.contains(':') => {
+                let name = user.split(':').next().unwrap_or_default();
+                out.push_str(&format!("{name}:{MASK}@{host}"));
+            }
+            _ => out.push_str(authority),
+        }
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
 }
 
 #[cfg(test)]
@@ -92,6 +192,32 @@ mod tests {
         };
         registry(&mut all);
         all.keys[0].value.text().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_was_before_and_what_is_no_text_is_masked_too() {
+        let mut all = Registry {
+            keys: vec![Key {
+                key: "/coreos.com/network/config".to_owned(),
+                value: Value::of(b"\xff http://a:hunter2@b"),
+                history: vec![crate::context::registry::Past {
+                    value: Value::of(br#"{"Network":"10.1.0.0/16","password":"hunter2"}"#),
+                    modified: 1,
+                }],
+                ..Key::default()
+            }],
+            ..Registry::default()
+        };
+        registry(&mut all);
+        let [key] = &all.keys[..] else {
+            panic!("one key")
+        };
+        assert_eq!(key.value.text(), Some("\u{fffd} http://a:********@b"));
+        let past = key.history[0].value.text().expect("a text");
+        assert!(
+            past.contains("10.1.0.0/16") && !past.contains("hunter2"),
+            "{past}"
+        );
     }
 
     #[test]
@@ -120,6 +246,29 @@ mod tests {
                 r#"{"Network":"10.1.0.0/16"}"#,
                 r#"{"Network":"10.1.0.0/16"}"#,
             ),
+            ("/app/secrets/db", "hunter2", MASK),
+            ("/app/private-api/upstream/a", "10.0.0.1:80", "10.0.0.1:80"),
+            (
+                "/app/env",
+                "A=1\nDB_PASSWORD=hunter2\ntoken: 'hunter 2' x\nsecret:",
+                "A=1\nDB_PASSWORD=********\ntoken: '********' x\nsecret:",
+            ),
+            (
+                "/app/cut",
+                r#"{"a":"b","password" : "hunter2","c":{"token":7"#,
+                r#"{"a":"b","password" : "********","c":{"token":********"#,
+            ),
+            (
+                "/app/nested",
+                r#"{"secrets":["hunter2"],"on":{"token":true},"e":["http://a:b@c"]}"#,
+                r#"{"e":["http://a:********@c"],"on":{"token":true},"secrets":"********"}"#,
+            ),
+            (
+                "/app/urls",
+                "http://a:b@c:1,https://d:e@f@g/h",
+                "http://a:********@c:1,https://d:********@g/h",
+            ),
+            ("/app/odd", "é token=é", "é token=********"),
             ("/x/tokens", "[[[", MASK),
             ("/x/y", "my secret", "my secret"),
         ] {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::mask::{self, MASK};
 use super::{Context, Part, Process, Unread, proc};
 use crate::tracker::containers::Containers;
 
@@ -27,7 +28,6 @@ const DAEMONS: [&str; 14] = [
 const MAX_PROCESSES: usize = 256;
 /// What configures flannel, etcd and its clients, and confd, begins so.
 const VARIABLES: [&str; 4] = ["FLANNELD_", "ETCDCTL_", "ETCD_", "CONFD_"];
-const MASK: &str = "***";
 
 /// Reads them; containers' state is looked up below `root`.
 pub fn read(context: &mut Context, root: &Path) {
@@ -42,7 +42,18 @@ fn read_below(context: &mut Context, proc_root: &Path, root: &Path) {
     };
     let mut containers = Containers::new(root);
     let mut denied = Vec::new();
-    for pid in proc::pids(proc_root) {
+    let pids = proc::pids(proc_root);
+    // Every PID namespace has its first process.
+    if pids.first() != Some(&1) {
+        context.unread.push(Unread {
+            part: Part::Processes,
+            what: "other users' processes".to_owned(),
+            why: format!("{} hides them (hidepid)", proc_root.display()),
+            hint: Some("run it as root".to_owned()),
+            partly: true,
+        });
+    }
+    for pid in pids {
         let Some(comm) = proc::comm(proc_root, pid) else {
             continue;
         };
@@ -110,7 +121,7 @@ pub fn mask_args(args: &[String]) -> Vec<String> {
                 option = Some(arg);
                 arg.clone()
             }
-            (None, false, None) => without_url_passwords(arg),
+            (None, false, None) => mask::text(arg),
         });
         // A password may begin with a dash; what follows such an option is masked for sure.
         if dashed
@@ -136,7 +147,7 @@ fn masked(name: &str, value: &str) -> String {
         Some((user, password)) if is_user(name) && !password.starts_with("//") => {
             format!("{user}:{MASK}")
         }
-        _ => without_url_passwords(value),
+        _ => mask::text(value),
     }
 }
 
@@ -162,30 +173,6 @@ fn is_user(name: &str) -> bool {
     ["user", "username", "auth", "u"].contains(&name.as_str()) || name.ends_with("_user")
 }
 
-/// `http://user:password@host` is `http://user:***@host`, in every URL of a list.
-fn without_url_passwords(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (head, tail) = rest.split_at(at + 3);
-        out.push_str(head);
-        // An authority ends before the path; `@` in a password must be escaped, and is not
-        // always: the last one counts.
-        let end = tail.find(['/', '?', '#', ',', ' ']).unwrap_or(tail.len());
-        let authority = &tail[..end];
-        match authority.rsplit_once('@') {
-            Some((user, host)) if user.contains(':') => {
-                let name = user.split(':').next().unwrap_or_default();
-                out.push_str(&format!("{name}:{MASK}@{host}"));
-            }
-            _ => out.push_str(authority),
-        }
-        rest = &tail[end..];
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,18 +185,18 @@ mod tests {
     #[test]
     fn no_form_of_a_password_is_shown() {
         for (line, shown) in [
-            ("confd --password geheim -x", "confd --password *** -x"),
-            ("confd -password=geheim", "confd -password=***"),
-            ("confd --password -geheim x", "confd --password *** x"),
+            ("confd --password geheim -x", "confd --password ******** -x"),
+            ("confd -password=geheim", "confd -password=********"),
+            ("confd --password -geheim x", "confd --password ******** x"),
             (
                 "etcdctl --user root:geheim get",
-                "etcdctl --user root:*** get",
+                "etcdctl --user root:******** get",
             ),
-            ("etcdctl --user=root:geheim", "etcdctl --user=root:***"),
-            ("etcdctl -u root:geheim", "etcdctl -u root:***"),
+            ("etcdctl --user=root:geheim", "etcdctl --user=root:********"),
+            ("etcdctl -u root:geheim", "etcdctl -u root:********"),
             (
                 "flanneld -etcd-password geheim",
-                "flanneld -etcd-password ***",
+                "flanneld -etcd-password ********",
             ),
             (
                 "flanneld -etcd-username=root",
@@ -217,11 +204,11 @@ mod tests {
             ),
             (
                 "x -e=http://a:geheim@h:2379,https://b:ge@heim@i/p",
-                "x -e=http://a:***@h:2379,https://b:***@i/p",
+                "x -e=http://a:********@h:2379,https://b:********@i/p",
             ),
-            ("x http://a:geheim@h", "x http://a:***@h"),
+            ("x http://a:geheim@h", "x http://a:********@h"),
             ("x --endpoints http://h:2379", "x --endpoints http://h:2379"),
-            ("x --client-token geheim", "x --client-token ***"),
+            ("x --client-token geheim", "x --client-token ********"),
             ("x --token-file /etc/t", "x --token-file /etc/t"),
             ("x --user http://h", "x --user http://h"),
         ] {
@@ -234,8 +221,8 @@ mod tests {
         ];
         let env = environment(&variables.map(str::to_owned));
         assert_eq!(env.len(), 2);
-        assert_eq!(env["ETCDCTL_USER"], "root:***");
-        assert_eq!(env["FLANNELD_ETCD_PASSWORD"], "***");
+        assert_eq!(env["ETCDCTL_USER"], "root:********");
+        assert_eq!(env["FLANNELD_ETCD_PASSWORD"], "********");
     }
 
     #[test]

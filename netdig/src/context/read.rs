@@ -1,12 +1,14 @@
 //! One look at everything: the parts side by side, as far as they wait for others.
+use std::io;
 use std::path::PathBuf;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use anyhow::Result;
 
 use super::files::Files;
 use super::namespace::{Namespace, inside};
 use super::registry::Registry;
-use super::{Context, Host, Part, Process, SCHEMA};
+use super::{Context, Host, Part, Process, SCHEMA, Socket, Unread};
 use super::{
     containers, counters, files, firewall, netlink, processes, registry, service_ranges, sockets,
     sysctls,
@@ -39,11 +41,17 @@ pub fn within(look: &Look<'_>) -> Context {
         host: host(look.netns),
         ..Context::default()
     };
-    netlink::read(&mut context);
-    sysctls::read(&mut context);
-    counters::read(&mut context);
-    firewall::read(&mut context);
-    again(&mut context, look);
+    thread::scope(|scope| {
+        // The firewall's programs take longer than all that is read here.
+        let walls = Beside::start(scope, Part::Firewall, firewall::read);
+        netlink::read(&mut context);
+        sysctls::read(&mut context);
+        counters::read(&mut context);
+        again(&mut context, look);
+        let (walls, unread) = walls.end();
+        context.firewall = walls.firewall;
+        context.unread.extend(unread);
+    });
     context
 }
 
@@ -54,19 +62,84 @@ pub fn again(context: &mut Context, look: &Look<'_>) {
     forget(context);
     processes::read(context, &root);
     sockets::read(context);
-    files::read(context, &root);
-    service_ranges::read(context, &root);
-    registry::read(context, look.registry);
-    super::mask::registry(&mut context.registry);
-    containers::read(context, &root, &netlink::read);
+    // What the daemons name and what listens leads to the registry, which may take its time.
+    let known = leads(context);
+    thread::scope(|scope| {
+        let registry = Beside::start(scope, Part::Registry, move |found| {
+            *found = known;
+            registry::read(found, look.registry);
+            super::mask::registry(&mut found.registry);
+        });
+        files::read(context, &root);
+        service_ranges::read(context, &root);
+        containers::read(context, &root, &netlink::read);
+        let (found, unread) = registry.end();
+        context.registry = found.registry;
+        context.unread.extend(unread);
+    });
     let wanted = netlink::critical(context);
     netlink::look_up(context, &wanted);
     if is_without_overlay(context) {
-        // A registry that nobody named is not missed where there is no overlay.
-        let unnamed = look.registry.is_named();
-        context
-            .unread
-            .retain(|one| one.part != Part::Registry || unnamed);
+        // A registry that nobody named is not missed where there is no overlay, nor are
+        // details that only matter to one.
+        let named = look.registry.is_named();
+        context.unread.retain(|one| match one.part {
+            Part::Registry => named,
+            Part::Containers | Part::Sockets => !one.partly,
+            _ => true,
+        });
+    }
+}
+
+/// What the search for the registry needs: daemons, and the sockets that listen.
+fn leads(context: &Context) -> Context {
+    let sockets = context.sockets.iter();
+    let listens = |socket: &&Socket| socket.state.as_deref() == Some("LISTEN");
+    Context {
+        processes: context.processes.clone(),
+        sockets: sockets.filter(listens).cloned().collect(),
+        ..Context::default()
+    }
+}
+
+/// A reader on a thread of its own, in the network namespace of the one that starts it.
+struct Beside<'scope> {
+    part: Part,
+    started: io::Result<ScopedJoinHandle<'scope, Context>>,
+}
+
+impl<'scope> Beside<'scope> {
+    fn start(
+        scope: &'scope Scope<'scope, '_>,
+        part: Part,
+        read: impl FnOnce(&mut Context) + Send + 'scope,
+    ) -> Beside<'scope> {
+        let work = || {
+            let mut context = Context::default();
+            read(&mut context);
+            context
+        };
+        let started = thread::Builder::new()
+            .name(part.name().to_owned())
+            .spawn_scoped(scope, work);
+        Beside { part, started }
+    }
+
+    /// What it read, and what it could not.
+    fn end(self) -> (Context, Vec<Unread>) {
+        let mut context = match self.started {
+            Ok(thread) => thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Err(error) => {
+                let mut context = Context::default();
+                let why = format!("no thread could be started to read them: {error}");
+                context.lacks(self.part, why, None);
+                context
+            }
+        };
+        let unread = std::mem::take(&mut context.unread);
+        (context, unread)
     }
 }
 
@@ -113,11 +186,21 @@ fn root(look: &Look<'_>) -> PathBuf {
 }
 
 fn host(netns: Option<&str>) -> Host {
-    let read = |name| std::fs::read_to_string(name).unwrap_or_default();
+    // SAFETY: all-zero arrays of characters are valid, and the call fills them.
+    let told = unsafe {
+        let mut told: libc::utsname = std::mem::zeroed();
+        libc::uname(&raw mut told);
+        told
+    };
+    let text = |field: &[libc::c_char]| {
+        let bytes = field.iter().map(|&byte| byte as u8);
+        let bytes: Vec<u8> = bytes.take_while(|&byte| byte != 0).collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
     Host {
         // Of the UTS namespace that we are in, as hostname(1) says it.
-        name: read("/proc/sys/kernel/hostname").trim().to_owned(),
-        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        name: text(&told.nodename),
+        kernel: text(&told.release),
         netns: netns.map(str::to_owned),
     }
 }

@@ -69,20 +69,31 @@ pub fn load(path: &Path) -> Result<Context> {
     let name = path.display();
     let mut text = Vec::new();
     let read = match path == Path::new("-") {
-        true => io::stdin()
-            .lock()
-            .take(MAX_BYTES + 1)
-            .read_to_end(&mut text),
-        false => File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text)),
+        true => bounded(io::stdin().lock(), &mut text),
+        false => File::open(path).and_then(|file| match file.metadata()?.len() > MAX_BYTES {
+            true => Ok(false),
+            false => bounded(file, &mut text),
+        }),
     };
-    read.with_context(|| format!("cannot read {name}"))?;
-    if text.len() as u64 > MAX_BYTES {
+    if !read.with_context(|| format!("cannot read {name}"))? {
         bail!(
             "{name} is longer than {} MiB: no saved context",
             MAX_BYTES >> 20
         );
     }
     parse(&text).map_err(|error| anyhow!("{name} is no saved context: {error:#}"))
+}
+
+/// Reads all of what may be a context; false where it is too long. What does not begin as one is
+/// not read to its end, which it may not have.
+fn bounded(input: impl Read, text: &mut Vec<u8>) -> io::Result<bool> {
+    let mut input = input.take(MAX_BYTES + 1);
+    input.by_ref().take(4096).read_to_end(text)?;
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'{') {
+        input.read_to_end(text)?;
+    }
+    Ok(text.len() as u64 <= MAX_BYTES)
 }
 
 fn parse(text: &[u8]) -> Result<Context> {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::netlink::segments::{self, Segments};
 use super::{Context, Part, Socket, Unread, proc};
 use crate::tracker::sockets::address;
 
@@ -35,6 +36,28 @@ pub fn read(context: &mut Context) {
         Path::new(proc::ROOT),
         MAX_WALK,
     );
+    add_peer_mtus(&mut context.sockets);
+}
+
+/// Adds what other hosts announced. It is a hint to one rule: where the kernel does not tell it,
+/// nothing is said to be missing.
+fn add_peer_mtus(sockets: &mut [Socket]) {
+    let remote = |socket: &Socket| socket.remote.as_deref()?.parse::<SocketAddr>().ok();
+    let elsewhere = |socket: &Socket| {
+        socket.state.as_deref() == Some("ESTABLISHED")
+            && remote(socket).is_some_and(|remote| !remote.ip().is_loopback())
+    };
+    // Whom nobody talks to is not asked for: the question may load a module.
+    if !sockets.iter().any(elsewhere) {
+        return;
+    }
+    let known = segments::read(MAX_SOCKETS).unwrap_or_default();
+    let by_inode: HashMap<u64, Segments> = known.iter().map(|one| (one.inode, *one)).collect();
+    for socket in sockets.iter_mut().filter(|socket| elsewhere(socket)) {
+        let ipv6 = remote(socket).is_some_and(|remote| remote.is_ipv6());
+        let segments = by_inode.get(&socket.inode);
+        socket.peer_mtu = segments.and_then(|segments| segments.peer_mtu(ipv6));
+    }
 }
 
 fn read_below(context: &mut Context, net: &Path, root: &Path, walk: Duration) {
@@ -148,11 +171,13 @@ fn owners(context: &mut Context, root: &Path, walk: Duration) {
             }
         }
     }
-    if denied > 0 && !by_inode.is_empty() {
+    // Root is denied those that a security module hides, which it cannot help.
+    // SAFETY: the call takes nothing and cannot fail.
+    if denied > 0 && !by_inode.is_empty() && unsafe { libc::geteuid() } != 0 {
         context.unread.push(Unread {
             part: Part::Sockets,
             what: "who has each socket".to_owned(),
-            why: format!("the descriptors of {denied} processes may not be looked at"),
+            why: format!("{denied} processes' descriptors may not be looked at"),
             hint: Some("run it as root".to_owned()),
             partly: true,
         });

@@ -12,7 +12,7 @@ const IN_FULL: usize = 2;
 /// Columns where no terminal says how many it has.
 const DEFAULT_WIDTH: u16 = 100;
 /// Fewest columns that lines are fitted into.
-const LEAST_WIDTH: u16 = 60;
+const LEAST_WIDTH: u16 = 40;
 
 #[derive(Debug, Clone, Copy)]
 pub struct ReportStyle {

@@ -34,9 +34,16 @@ impl Draft {
         self
     }
 
-    /// A command that cures it, or a comment line (`# …`) between commands.
+    /// A command that cures it, or a comment line (`# …`) between commands. It is pasted as it
+    /// is: a word from elsewhere is [`quoted`](super::renumber::quoted), and a control character
+    /// is written out, since a line's end would make a command of what stands behind it.
     pub fn fix(mut self, command: impl Into<String>) -> Draft {
-        self.fix.push(command.into());
+        let command: String = command.into();
+        let command = match command.contains(char::is_control) {
+            true => command.chars().map(written_out).collect(),
+            false => command,
+        };
+        self.fix.push(command);
         self
     }
 
@@ -59,5 +66,23 @@ impl Draft {
     pub fn comes_of(mut self, code: Code) -> Draft {
         self.causes.push(code);
         self
+    }
+}
+
+fn written_out(c: char) -> String {
+    match c.is_control() {
+        true => format!("\\x{:02x}", u32::from(c)),
+        false => c.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_a_fix_stays_one_line() {
+        let draft = Draft::new("", "").fix("# its name is a\nrm -rf /\u{1b}");
+        assert_eq!(draft.fix, ["# its name is a\\x0arm -rf /\\x1b"]);
     }
 }

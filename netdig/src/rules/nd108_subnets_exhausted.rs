@@ -107,14 +107,15 @@ fn draft(
         map.insert("SubnetLen".to_owned(), Value::from(longer));
     });
     if let Some(command) = command {
+        let folder = renumber::quoted(&format!("{}/subnets", overlay.prefix));
         draft = draft
             .fix("# leases of hosts that are gone for good:")
             .fix(match origin.api {
                 crate::context::registry::ApiVersion::V2 => {
-                    format!("ETCDCTL_API=2 etcdctl ls {}/subnets", overlay.prefix)
+                    format!("ETCDCTL_API=2 etcdctl ls {folder}")
                 }
                 crate::context::registry::ApiVersion::V3 => {
-                    format!("ETCDCTL_API=3 etcdctl get --prefix {}/subnets/", overlay.prefix)
+                    format!("ETCDCTL_API=3 etcdctl get --prefix {folder}/")
                 }
             })
             .fix(format!("# or a wider Network; or subnets of /{longer}, each with half the addresses, for hosts that come:"))

@@ -1,6 +1,7 @@
 //! ND208: the backend host-gw routes by the peer's own address, which is not on the link.
 use std::net::IpAddr;
 
+use super::renumber::quoted;
 use super::view::{Overlay, Way};
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
@@ -79,7 +80,7 @@ fn draft(overlay: &Overlay<'_>, far: &[(&Lease, IpAddr, Way<'_>)]) -> Option<Dra
             .fix(format!(
                 "# another backend for all hosts: \"Backend\":{{\"Type\":\"vxlan\"}} in {config}"
             ))
-            .fix(format!("etcdctl get {config}"))
+            .fix(format!("etcdctl get {}", quoted(config)))
             .fix("systemctl restart flanneld   # on every host"),
     )
 }

@@ -2,6 +2,7 @@
 //! disagree.
 use std::net::{IpAddr, SocketAddr};
 
+use super::renumber::quoted;
 use super::view::Overlay;
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
@@ -160,7 +161,7 @@ fn link(link: &Link, carries: u32) -> Larger {
         what: link.name.clone(),
         mtu: link.mtu,
         evidence: Evidence::new("link", link.name.clone(), format!("MTU {}", link.mtu)),
-        fix: format!("ip link set {} mtu {carries}", link.name),
+        fix: format!("ip link set {} mtu {carries}", quoted(&link.name)),
     }
 }
 
@@ -195,7 +196,7 @@ fn peers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> 
             .seen(Evidence::new("link", dev.clone(), format!("MTU {ours}")))
             .seen(Evidence::new("socket", format!("tcp {peer}"), format!("its end announced segments for an MTU of {theirs}")))
             .fix("# the same MTU on all hosts; the smaller one here, until the other host is larger:")
-            .fix(format!("ip link set {dev} mtu {theirs} && systemctl restart flanneld docker"))
+            .fix(format!("ip link set {} mtu {theirs} && systemctl restart flanneld docker", quoted(dev)))
             .fix(format!("# the overlay then carries {fits} bytes"))
             .confidence(Confidence::Likely),
     )

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::flannel::Lease;
@@ -133,7 +134,7 @@ fn fixed(view: &View<'_>, draft: Draft, address: Ipv4Addr, leases: &[&Lease]) ->
         .fix("# on each host: the link and the address by which the others reach it, as options of flanneld's unit")
         .fix(options)
         .fix("# then remove the lease, so that each host gets one of its own")
-        .fix(format!("etcdctl del {}", leases[0].origin.key))
+        .fix(format!("etcdctl del {}", quoted(&leases[0].origin.key)))
         .fix("systemctl restart flanneld")
 }
 

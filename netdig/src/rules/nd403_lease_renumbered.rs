@@ -3,6 +3,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::renumber::quoted;
 use super::view::Overlay;
 use super::{Draft, Rule, View};
 use crate::context::Part;
@@ -174,7 +175,7 @@ fn draft(overlay: &Overlay<'_>, now: IpNet, place: Evidence, stale: &[Stale]) ->
                 "# {link} takes the new subnet once its containers are stopped"
             ))
             .fix("systemctl stop docker")
-            .fix(format!("ip link delete {link}"));
+            .fix(format!("ip link delete {}", quoted(link)));
     }
     let key = format!(
         "{}/subnets/{}",
@@ -185,6 +186,7 @@ fn draft(overlay: &Overlay<'_>, now: IpNet, place: Evidence, stale: &[Stale]) ->
         },
         now.to_string().replace('/', "-")
     );
+    let key = quoted(&key);
     let draft = draft
         .fix("systemctl restart flanneld docker")
         .fix("# a lease without a TTL is kept: a reservation")

@@ -1,4 +1,5 @@
 //! Who starts containers asks for a file that flanneld has not written.
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::finding::{Code, Confidence, Evidence, Severity};
@@ -70,7 +71,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     found.push(
         draft
             .fix("systemctl restart flanneld")
-            .fix(format!("cat {}", first.file))
+            .fix(format!("cat {}", quoted(&first.file)))
             // What keeps flanneld from a lease.
             .comes_of(Code(405))
             .comes_of(Code(304))

@@ -1,4 +1,5 @@
 //! The network's configuration stands where flanneld does not look.
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::flannel::{self, FlannelNetwork};
@@ -71,12 +72,13 @@ fn one_store(view: &View<'_>, network: Option<&FlannelNetwork>, elsewhere: bool)
         None if elsewhere => format!("the leases are in {wants}"),
         None => "no host has a lease by it".to_owned(),
     };
+    let word = quoted(key);
     let command = match wants {
         ApiVersion::V3 => {
-            format!("ETCDCTL_API=2 etcdctl get {key} | ETCDCTL_API=3 etcdctl put {key}")
+            format!("ETCDCTL_API=2 etcdctl get {word} | ETCDCTL_API=3 etcdctl put {word}")
         }
         ApiVersion::V2 => format!(
-            "ETCDCTL_API=2 etcdctl set {key} \"$(ETCDCTL_API=3 etcdctl get --print-value-only {key})\""
+            "ETCDCTL_API=2 etcdctl set {word} \"$(ETCDCTL_API=3 etcdctl get --print-value-only {word})\""
         ),
     };
     let draft = Draft::new(
@@ -117,12 +119,13 @@ fn misnamed(view: &View<'_>, prefix: &str) -> Option<Draft> {
     let key = view.context.registry.keys.iter().find(meant)?;
     let wanted = format!("{prefix}/config");
     let (name, api) = (&key.key, key.api);
+    let (to, from) = (quoted(&wanted), quoted(name));
     let put = match api {
         ApiVersion::V3 => format!(
-            "ETCDCTL_API=3 etcdctl put {wanted} \"$(ETCDCTL_API=3 etcdctl get --print-value-only {name})\" && ETCDCTL_API=3 etcdctl del {name}"
+            "ETCDCTL_API=3 etcdctl put {to} \"$(ETCDCTL_API=3 etcdctl get --print-value-only {from})\" && ETCDCTL_API=3 etcdctl del {from}"
         ),
         ApiVersion::V2 => format!(
-            "ETCDCTL_API=2 etcdctl set {wanted} \"$(ETCDCTL_API=2 etcdctl get {name})\" && ETCDCTL_API=2 etcdctl rm {name}"
+            "ETCDCTL_API=2 etcdctl set {to} \"$(ETCDCTL_API=2 etcdctl get {from})\" && ETCDCTL_API=2 etcdctl rm {from}"
         ),
     };
     Some(

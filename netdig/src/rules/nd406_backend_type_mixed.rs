@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::renumber::quoted;
 use super::view::Overlay;
 use super::{Draft, Rule, View};
 use crate::context::Part;
@@ -114,7 +115,8 @@ fn draft(
         Evidence::new(lease.origin.source(), lease.origin.place(), what)
     }))
     .fix(format!(
-        "etcdctl get {key}   # the backend that all are to have"
+        "etcdctl get {}   # the backend that all are to have",
+        quoted(&key)
     ))
     .fix(format!("# on {of}, which takes it when it starts:"))
     .fix("systemctl restart flanneld docker")

@@ -1,6 +1,7 @@
 //! The network's configuration is written again and again, and not always the same.
 use serde_json::Value as Json;
 
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::flannel::{self, FlannelNetwork};
@@ -86,7 +87,7 @@ fn clobbered(key: &Key, network: &FlannelNetwork) -> Option<Draft> {
         ranges[1]
     );
     let before = &values[1];
-    let (name, text) = (&key.key, quoted(before.text));
+    let (name, text) = (quoted(&key.key), quoted(before.text));
     let put = match key.version {
         Some(_) => format!("etcdctl put {name} {text}"),
         None => format!("ETCDCTL_API=2 etcdctl set {name} {text}"),
@@ -109,7 +110,7 @@ fn clobbered(key: &Key, network: &FlannelNetwork) -> Option<Draft> {
             .fix(put)
             .fix("# a unit may write it where there is none, and not otherwise (v3):")
             .fix(format!(
-                "printf 'create(\"{name}\") = \"0\"\\n\\nput {name} %s\\n\\n\\n' \"$CONFIG\" | etcdctl txn"
+                "printf 'create(\"%s\") = \"0\"\\n\\nput %s %s\\n\\n\\n' {name} {name} \"$CONFIG\" | etcdctl txn"
             ))
             .confidence(Confidence::Likely),
     )
@@ -122,11 +123,6 @@ fn range(value: &Json) -> String {
         Some(network) => format!("{network} ({backend})"),
         None => "something without a Network".to_owned(),
     }
-}
-
-/// For a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

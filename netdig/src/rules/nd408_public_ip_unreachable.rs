@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
+use super::renumber::quoted;
 use super::view::Overlay;
 use super::{Draft, Rule, View, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners};
 use crate::context::Part;
@@ -158,7 +159,7 @@ fn remote(unreached: &[(&Lease, Ipv4Addr, Evidence)]) -> Option<Draft> {
         ))
         .fix("systemctl restart flanneld")
         .fix("# if that host is gone for good:")
-        .fix(format!("etcdctl del {}", lease.origin.key))
+        .fix(format!("etcdctl del {}", quoted(&lease.origin.key)))
         .confidence(Confidence::Likely),
     )
 }

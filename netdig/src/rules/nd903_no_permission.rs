@@ -55,7 +55,12 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
 }
 
 fn evidence(unread: &Unread) -> Evidence {
-    Evidence::new(unread.part.name(), unread.what.clone(), unread.why.clone())
+    // Where the whole part is meant, its name is said once.
+    let what = match unread.what == unread.part.name() {
+        true => String::new(),
+        false => unread.what.clone(),
+    };
+    Evidence::new(unread.part.name(), what, unread.why.clone())
 }
 
 /// Rules that lack a part that they need, packets aside.

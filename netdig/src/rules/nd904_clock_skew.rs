@@ -19,9 +19,12 @@ const SKEW_NS: u64 = 1_000_000_000;
 /// Handshakes that tell the same, so that ports used again are none.
 const MANY: usize = 2;
 
+/// Two places that disagree, and the questions that tell so, each with by how much.
+type Pair<'a> = (usize, usize, Vec<(&'a Question, u64)>);
+
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     let Some(traffic) = view.traffic else { return };
-    let mut pairs: Vec<(usize, usize, Vec<(&Question, u64)>)> = Vec::new();
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
     for (_, question) in traffic.questions.iter() {
         for (early, late) in contradictions(question) {
             let by = late.first.ts_ns - early.answer.map_or(late.first.ts_ns, |at| at.ts_ns);

@@ -99,7 +99,7 @@ fn the_field_case_is_told_within_a_second() {
     let forged = is("packet").find(|one| one["icmp"]["type"] == 3);
     assert_eq!(forged.expect("the unreachable")["ip"]["src"], "10.1.88.0");
     let began = is("packet").map(time).min().expect("packets");
-    let last = |code: &str| is("finding").filter(|one| one["code"] == code).next_back();
+    let last = |code: &str| is("finding").rfind(|one| one["code"] == code);
     for code in ["ND101", "ND102", "ND207"] {
         let one = last(code).unwrap_or_else(|| panic!("{code}: {objects:#?}"));
         let took_ms = time(one).saturating_sub(began) / 1_000_000;

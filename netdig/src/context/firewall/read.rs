@@ -23,7 +23,10 @@ pub fn read(context: &mut Context) {
 fn lacks(context: &mut Context, what: &str, error: &io::Error, package: &str, partly: bool) {
     let (why, hint) = match error.kind() {
         io::ErrorKind::NotFound => (
-            format!("`{what}` is not installed"),
+            format!(
+                "`{}` is not installed",
+                what.split(' ').next().unwrap_or(what)
+            ),
             format!("apt-get install {package}"),
         ),
         _ => (format!("`{what}`: {error}"), "run it as root".to_owned()),

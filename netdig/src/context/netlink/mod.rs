@@ -14,6 +14,7 @@ mod nexthops;
 mod offloads;
 mod policy;
 mod routes;
+pub mod segments;
 mod socket;
 
 use std::io;

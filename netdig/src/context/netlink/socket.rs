@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NETLINK_HEADER_LEN: usize = 16;
 
 pub struct Conversation {
+    protocol: isize,
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
@@ -48,8 +49,17 @@ impl Conversation {
     /// # Errors
     /// What the system said to socket(2), bind(2) or connect(2).
     pub fn open() -> io::Result<Conversation> {
+        Conversation::with(NETLINK_ROUTE)
+    }
+
+    /// With another of netlink's protocols than rtnetlink.
+    ///
+    /// # Errors
+    /// As [`open`](Conversation::open).
+    pub fn with(protocol: isize) -> io::Result<Conversation> {
         Ok(Conversation {
-            socket: open()?,
+            protocol,
+            socket: open(protocol)?,
             sequence: 0,
             buffer: Vec::with_capacity(BUFFER),
         })
@@ -72,7 +82,7 @@ impl Conversation {
             match self.read_table(message, body, |payload| entries.extend(parse(payload)))? {
                 Reading::Whole => break,
                 Reading::Torn | Reading::Lost if attempt == ATTEMPTS => {
-                    self.socket = open()?;
+                    self.socket = open(self.protocol)?;
                     return Ok(Table {
                         entries,
                         torn: true,
@@ -80,7 +90,7 @@ impl Conversation {
                 }
                 Reading::Torn => {}
                 // The rest of that answer is still to come: a new socket knows nothing of it.
-                Reading::Lost => self.socket = open()?,
+                Reading::Lost => self.socket = open(self.protocol)?,
             }
         }
         Ok(Table {
@@ -123,6 +133,34 @@ impl Conversation {
                 }
             }
         }
+    }
+
+    /// The first `most` entries of a table that may be long, and may change meanwhile. The rest
+    /// is not waited for: the conversation ends with it.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn beginning<T>(
+        mut self,
+        message: u16,
+        body: &impl Emitable,
+        most: usize,
+        mut parse: impl FnMut(&[u8]) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
+        self.sequence += 1;
+        let request = request(message, NLM_F_DUMP, self.sequence, body);
+        self.socket.send(&request, 0)?;
+        let mut entries = Vec::new();
+        while entries.len() < most && self.receive()? {
+            for (header, payload) in messages(&self.buffer) {
+                match header.message_type {
+                    NLMSG_ERROR | NLMSG_DONE => return refusal(payload).map(|()| entries),
+                    _ => entries.extend(parse(payload)),
+                }
+            }
+        }
+        entries.truncate(most);
+        Ok(entries)
     }
 
     /// Asks many questions of the same kind; `answered` is called with a question's number
@@ -205,8 +243,8 @@ impl Conversation {
     }
 }
 
-fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
+fn open(protocol: isize) -> io::Result<Socket> {
+    let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     // An older kernel knows no strict checking and answers with more than was asked for:

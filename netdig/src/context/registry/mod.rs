@@ -176,6 +176,14 @@ impl Value {
         }
     }
 
+    /// Those of a value that is no text.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Value::Bytes { base64 } => base64::decode(base64),
+            Value::Text(_) | Value::Cut { .. } => None,
+        }
+    }
+
     pub fn text(&self) -> Option<&str> {
         match self {
             Value::Text(text) => Some(text),

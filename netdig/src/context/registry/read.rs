@@ -329,12 +329,14 @@ impl<'a> Asking<'a> {
             _ => None,
         });
         let hint = refused.unwrap_or_else(|| "--etcd URL, of an etcd that is up".to_owned());
-        if !self.gaps.iter().any(|gap| gap.why == why) {
-            self.gaps.push(Gap {
+        match self.gaps.iter_mut().find(|gap| gap.why == why) {
+            // What was said of one API is so of both.
+            Some(gap) => gap.what = "etcd".to_owned(),
+            None => self.gaps.push(Gap {
                 what: format!("etcd {api}"),
                 why: why.clone(),
                 hint: Some(hint),
-            });
+            }),
         }
         *self.api(api) = Api::Failed { why };
     }
@@ -388,6 +390,11 @@ fn version(base: &str, access: &Access) -> Result<Option<String>, (State, String
     let mut response = match access.agent(first_word).get(&url).call() {
         Ok(response) => response,
         Err(error) if unreached(&error) => return Err((State::Dead, no_connection(&error))),
+        // What is so slow with its first word is not waited for again by gRPC.
+        Err(error @ ureq::Error::Timeout(_)) => {
+            let why = format!("it takes connections and gave no answer in time ({error})");
+            return Err((State::Dead, why));
+        }
         Err(error) => return Err(failed(http(&url, &error))),
     };
     let body = response

@@ -68,7 +68,10 @@ async fn limited<T>(time: Duration, work: impl Future<Output = T>) -> Result<T, 
 }
 
 fn late(time: Duration) -> Failure {
-    Failure::Down(format!("it gave no answer by gRPC within {time:?}"))
+    Failure::Down(format!(
+        "it gave no answer by gRPC within {} ms",
+        time.as_millis()
+    ))
 }
 
 fn failure(error: &Error) -> Failure {
