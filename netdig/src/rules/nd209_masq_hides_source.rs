@@ -46,7 +46,7 @@ fn draft(passage: &Passage<'_>, at: At<'_>, rule: &FirewallRule) -> Draft {
     } = passage;
     let chain = at.chain;
     let (how, address) = match &rule.verdict {
-        Verdict::Snat { to, .. } => ("rewrites", format!("{to}")),
+        Verdict::Snat { to, .. } => ("rewrites", to.to_string()),
         _ => ("masquerades", format!("the address of {link}")),
     };
     let table = format!("table {} {}", chain.family, chain.table);
