@@ -1,5 +1,5 @@
 //! flannel's subnet.env, wherever flanneld was told to write it and CNI to read it.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::UNIX_EPOCH;
 
@@ -14,24 +14,37 @@ const MAX_FILES: usize = 64;
 /// Reads them all. flanneld's and CNI's configuration and units must be in `context`
 /// already.
 pub fn read(context: &mut Context, root: &Path) {
+    let mut missing = Vec::new();
     for file in files(context, root) {
-        let read = bounded::open(root, &file).and_then(|open| {
-            let modified = open.metadata()?.modified();
-            Ok((bounded::contents(&open)?, modified))
-        });
-        match read {
-            Ok((bytes, modified)) => {
-                let age = modified
-                    .ok()
-                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                let mut env = parse(&file, &String::from_utf8_lossy(&bytes));
-                env.modified_ns = age.map_or(0, |age| age.as_nanos().try_into().unwrap_or(0));
-                context.files.subnet_env.push(env);
-            }
-            Err(error) if bounded::absent(&error) => {}
+        match one(root, &file) {
+            Ok(env) => context.files.subnet_env.push(env),
+            Err(error) if bounded::absent(&error) => missing.push(file),
             Err(error) => not_read(context, Part::SubnetEnv, &file, &error),
         }
     }
+    let found = beside_flanneld(context, &missing);
+    context.files.subnet_env.extend(found);
+}
+
+/// A file with what it says.
+fn one(root: &Path, file: &str) -> std::io::Result<SubnetEnv> {
+    let open = bounded::open(root, file)?;
+    let modified = open.metadata()?.modified().ok();
+    let bytes = bounded::contents(&open)?;
+    let age = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let mut env = parse(file, &String::from_utf8_lossy(&bytes));
+    env.modified_ns = age.map_or(0, |age| age.as_nanos().try_into().unwrap_or(0));
+    Ok(env)
+}
+
+/// flanneld may see other files than those that were looked at, in a container or in a mount
+/// namespace beside the network's: what it wrote is there then.
+fn beside_flanneld(context: &Context, missing: &[String]) -> Vec<SubnetEnv> {
+    let daemons = super::running(context, "flanneld");
+    let roots = daemons.map(|one| PathBuf::from(format!("/proc/{}/root", one.pid)));
+    let roots: Vec<PathBuf> = roots.collect();
+    let first = |file: &String| roots.iter().find_map(|root| one(root, file).ok());
+    missing.iter().filter_map(first).collect()
 }
 
 /// The default one, what flanneld, CNI and units name, and those of flannel's several networks.
