@@ -155,12 +155,12 @@ fn template(balancer: &mut Balancer, section: &str, words: &[String], place: &Pl
 }
 
 fn checked(words: &[String], before: bool) -> bool {
-    let says = words.iter().filter_map(|word| match word.as_str() {
+    let mut says = words.iter().filter_map(|word| match word.as_str() {
         "check" => Some(true),
         "no-check" => Some(false),
         _ => None,
     });
-    says.last().unwrap_or(before)
+    says.next_back().unwrap_or(before)
 }
 
 /// Words of a line: quotes are taken off, a backslash takes the next byte as it is, `#` ends
