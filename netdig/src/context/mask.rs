@@ -105,9 +105,10 @@ fn mask_json(json: &mut Json) -> bool {
                 false => mask_json(value) || masked,
             }
         }),
-        Json::Array(items) => items
-            .iter_mut()
-            .fold(false, |masked, item| mask_json(item) || masked),
+        Json::Array(items) => {
+            let masked = items.iter_mut().map(mask_json);
+            masked.filter(|masked| *masked).count() > 0
+        }
         Json::String(one) => {
             let shown = text(one);
             let masked = shown != *one;

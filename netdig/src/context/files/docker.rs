@@ -115,14 +115,14 @@ fn add_args(docker: &mut Docker, args: &[String]) {
 
 /// A switch: `--ip-masq`, `--ip-masq=false`. Its value is never a word of its own.
 fn switch(args: &[String], name: &str) -> Option<bool> {
-    let words = args.iter().filter_map(|arg| {
+    let mut words = args.iter().filter_map(|arg| {
         let arg = arg.trim_start_matches('-').strip_prefix(name)?;
         match arg.strip_prefix('=') {
             Some(value) => value.parse().ok(),
             None => arg.is_empty().then_some(true),
         }
     });
-    words.last()
+    words.next_back()
 }
 
 /// What mk-docker-opts made of subnet.env: `DOCKER_OPTS=" --bip=… --mtu=…"`, or a line an option.
