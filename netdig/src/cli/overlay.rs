@@ -87,8 +87,6 @@ pub struct OverlayArgs {
     /// Only in this network namespace: a name as `ip netns` knows it, a path, or pid:N
     #[arg(long, value_name = "NETNS")]
     pub netns: Option<String>,
-    #[command(flatten)]
-    pub etcd: EtcdArgs,
     /// UDP ports of tunnels, besides flannel-udp:8285, vxlan:8472, vxlan:4789, vxlan:6784,
     /// vxlan-gpe:4790, geneve:6081, gtp-u:2152, mpls:6635, gue:6080, teredo:3544 and
     /// weave-sleeve:6783; fou has no port of its own
@@ -114,6 +112,8 @@ pub struct OverlayArgs {
     /// Create FILE once everything is attached: what happens from then on is seen
     #[arg(long, value_name = "FILE", conflicts_with = "read")]
     pub ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

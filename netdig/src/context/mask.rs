@@ -97,11 +97,13 @@ fn mask_json(json: &mut Json) -> bool {
     match json {
         Json::Object(fields) => fields.iter_mut().fold(false, |masked, (name, value)| {
             let says = !matches!(value, Json::Null | Json::Bool(_));
-            if is_secret(name) && says {
-                *value = Json::String(MASK.to_owned());
-                return true;
+            match is_secret(name) && says {
+                true => {
+                    *value = Json::String(MASK.to_owned());
+                    true
+                }
+                false => mask_json(value) || masked,
             }
-            mask_json(value) || masked
         }),
         // Each of them, whatever the ones before it were.
         Json::Array(items) => items.iter_mut().map(mask_json).filter(|one| *one).count() > 0,

@@ -1,6 +1,6 @@
 //! One look at everything: the parts side by side, as far as they wait for others.
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use anyhow::Result;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::files::Files;
 use super::namespace::{Namespace, inside};
 use super::registry::Registry;
-use super::{Context, Host, Part, Process, SCHEMA, Socket, Unread};
+use super::{Container, Context, Host, Part, Process, SCHEMA, Socket, Unread};
 use super::{
     containers, counters, files, firewall, netlink, processes, registry, service_ranges, sockets,
     sysctls,
@@ -59,6 +59,7 @@ pub fn within(look: &Look<'_>) -> Context {
 /// and asks the kernel for the ways to all that they name.
 pub fn again(context: &mut Context, look: &Look<'_>) {
     let root = root(look);
+    let before = std::mem::take(&mut context.containers);
     forget(context);
     processes::read(context, &root);
     sockets::read(context);
@@ -73,6 +74,11 @@ pub fn again(context: &mut Context, look: &Look<'_>) {
         files::read(context, &root);
         service_ranges::read(context, &root);
         containers::read(context, &root, &netlink::read);
+        if context.containers.is_empty() {
+            // A running overlay has given up what it takes to enter them.
+            context.containers = before;
+            context.containers.retain(runs_still);
+        }
         let (found, unread) = registry.end();
         context.registry = found.registry;
         context.unread.extend(unread);
@@ -161,8 +167,11 @@ fn forget(context: &mut Context) {
     context.sockets.clear();
     context.files = Files::default();
     context.registry = Registry::default();
-    context.containers.clear();
     context.net.lookups.clear();
+}
+
+fn runs_still(container: &Container) -> bool {
+    container.pid != 0 && Path::new(&format!("/proc/{}/ns", container.pid)).exists()
 }
 
 /// No device, file or daemon of flannel's, and no key.

@@ -107,11 +107,17 @@ pub fn http(url: &str, error: &ureq::Error) -> Failure {
     }
     Failure::Down(match error {
         ureq::Error::Timeout(_) => format!("it gave no answer in time ({said})"),
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => closed(url),
+        ureq::Error::Io(io) if hung_up(io) => closed(url),
         ureq::Error::Protocol(_) => format!("what it answers is no HTTP ({said})"),
         ureq::Error::HostNotFound => format!("its name cannot be resolved ({url})"),
         _ => said,
     })
+}
+
+/// What was sent and not read makes a reset of a close.
+fn hung_up(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
 }
 
 /// A port of the other kind closes so: etcd says nothing to those who do not speak as it does.
