@@ -26,6 +26,9 @@ const FILE_INTERVAL: u64 = 10_000;
 /// An evaluation costs at most one part of so many.
 const SHARE: u32 = 20;
 
+/// ND903: parts of the host could not be read.
+const UNREAD: Code = Code(903);
+
 /// Parts that are not known where nobody looked at the host, as with a file.
 const UNKNOWN: [Part; 18] = [
     Part::Links,
@@ -192,6 +195,14 @@ impl Conclusions {
         self.evaluate(u64::MAX);
     }
 
+    /// When what is concluded last is concluded: at `now`, or with a file's last packet.
+    pub fn end_ns(&self, now: UnixNanos) -> UnixNanos {
+        match self.is_file {
+            true => self.traffic.now_ns,
+            false => now,
+        }
+    }
+
     /// Tells `output` of what was concluded since the last time.
     #[inline]
     pub fn say(&mut self, output: &mut Output, at: UnixNanos) {
@@ -269,6 +280,10 @@ impl Conclusions {
         let view = View::new(&self.live.context, Some(&self.traffic));
         let report = rules::evaluate(&view);
         for finding in report.findings {
+            // A file is no look at a host: nothing of one was to be read.
+            if self.is_file && finding.code == UNREAD {
+                continue;
+            }
             let packets: Vec<u64> = packets(&finding).collect();
             let arises = !packets.is_empty()
                 || finding.severity >= Severity::High

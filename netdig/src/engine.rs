@@ -193,7 +193,7 @@ impl Engine {
         let shown = self.release(true);
         if let Some(conclusions) = &mut self.conclusions {
             conclusions.finish(now);
-            conclusions.say(&mut self.output, now);
+            conclusions.say(&mut self.output, conclusions.end_ns(now));
             self.summary.findings = conclusions.counts();
         }
         self.summary.datagrams = self.reassembly.datagrams();

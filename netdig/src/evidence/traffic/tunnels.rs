@@ -2,7 +2,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use decoders::{Endpoints, Packet};
+use decoders::{Endpoints, Layer, Packet};
 
 use super::Moment;
 use crate::observation::{FdKind, Frame, Interface, PacketType, Via};
@@ -96,10 +96,53 @@ pub fn within(
         Via::UdpSend | Via::UdpRecv => of_socket(frame),
         Via::TunRead | Via::TunWrite => None,
         Via::Link | Via::File => {
-            let tunnel = packet.encapsulations().next()?;
-            let vni = tunnel.vni;
-            of_link(tunnel.protocol, vni, tunnel.outer?, packet_type)
+            let (tunnel, outer) = outermost(packet)?;
+            of_link(tunnel.name(), vni(tunnel), outer, packet_type)
         }
+    }
+}
+
+/// The first of [`Packet::encapsulations`] and its ends, in one pass: every packet is asked.
+#[inline]
+fn outermost<'a, 'p>(packet: &'a Packet<'p>) -> Option<(&'a Layer<'p>, Endpoints)> {
+    let mut ends: Option<(IpAddr, IpAddr)> = None;
+    let mut ports = None;
+    for layer in &packet.layers {
+        match layer {
+            Layer::Ethernet(_) => {}
+            Layer::Ipv4(ip) => {
+                ends = Some((ip.source().into(), ip.destination().into()));
+                ports = None;
+            }
+            Layer::Ipv6(ip) => {
+                ends = Some((ip.source().into(), ip.destination().into()));
+                ports = None;
+            }
+            Layer::Udp(udp) => ports = Some((udp.source_port(), udp.destination_port())),
+            Layer::Tcp(_) => return None,
+            layer if layer.is_tunnel() => {
+                let (source, destination) = ends?;
+                let outer = Endpoints {
+                    source,
+                    destination,
+                    source_port: ports.map(|ports| ports.0),
+                    destination_port: ports.map(|ports| ports.1),
+                };
+                return Some((layer, outer));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn vni(tunnel: &Layer<'_>) -> Option<u32> {
+    match tunnel {
+        Layer::Vxlan(vxlan) => Some(vxlan.vni()),
+        Layer::VxlanGpe(vxlan) => Some(vxlan.vni()),
+        Layer::Geneve(geneve) => Some(geneve.vni()),
+        Layer::Gre(gre) => gre.vni(),
+        _ => None,
     }
 }
 
