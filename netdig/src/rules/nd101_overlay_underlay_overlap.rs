@@ -55,7 +55,7 @@ fn draft<'a>(
     }
     draft = draft.seen_all(lease_evidence(swallowed));
     for one in caught.iter().take(SHOWN) {
-        draft = draft.seen(caught_evidence(one));
+        draft = draft.seen_all(winner(view, one)).seen(caught_evidence(one));
     }
     draft.fix = renumber::commands(view, overlay);
     // Of a network that no device or lease of this host tells, it is not known to be here.
@@ -224,6 +224,16 @@ fn lease_evidence(swallowed: &Swallowed<'_>) -> Vec<Evidence> {
             Evidence::new(lease.origin.source(), lease.origin.place(), what)
         })
         .collect()
+}
+
+/// The route that takes it, by the tables; where they say another device than the kernel does,
+/// its answer stands alone.
+fn winner(view: &View<'_>, one: &Caught<'_>) -> Option<Evidence> {
+    let route = view.routing.way(one.address)?;
+    (route.dev() == Some(one.dev)).then(|| {
+        let what = format!("wins for {}", one.address);
+        Evidence::new("route", route.to_string(), what)
+    })
 }
 
 /// The kernel's answer where it was asked.
