@@ -1,5 +1,6 @@
 //! netdig as a library: sources, observations, evidence, rules, outputs.
 pub mod annotation;
+mod base64;
 pub mod btf;
 pub mod cli;
 pub mod commands;

@@ -8,7 +8,8 @@ use serde::de::Deserializer;
 
 use super::options::Options;
 use super::v2::Node;
-use super::{Api, ApiVersion, Endpoint, Key, Registry, Value, Which, base64, name};
+use super::{Api, ApiVersion, Endpoint, Key, Registry, Value, Which, name};
+use crate::base64;
 
 /// Longest file that is read.
 const LONGEST: u64 = 512 * 1024 * 1024;

@@ -1,6 +1,5 @@
 //! etcd's keys, by the API that they were read with: v2 and v3 hold different ones.
 mod access;
-mod base64;
 mod discover;
 mod dump;
 mod error;
@@ -12,6 +11,7 @@ mod v3;
 
 use std::fmt;
 
+use crate::base64;
 use serde::{Deserialize, Serialize};
 
 pub use discover::{flannel_prefixes, told_api};

@@ -10,7 +10,8 @@ use ureq::http::HeaderMap;
 use super::access::Access;
 use super::error::{Failure, Gap, HINT_USER, Reading, chain, http};
 use super::options::User;
-use super::{ApiVersion, Key, MOST_KEYS, Past, Value, base64};
+use super::{ApiVersion, Key, MOST_KEYS, Past, Value};
+use crate::base64;
 
 /// Longest answer that is read: many times a large cluster's keyspace.
 const LONGEST_ANSWER: u64 = 128 * 1024 * 1024;

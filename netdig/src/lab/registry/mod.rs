@@ -1,7 +1,6 @@
 //! A small client of etcd for the lab's own daemons: API v2, and v3 through
 //! etcd's JSON gateway, over plain HTTP/1.1.
 
-mod base64;
 mod http;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::http::{Method, More, PATIENCE};
-use super::{Change, Condition, KeyValue, Listing, Registry, Watch, Watched, base64};
+use super::{Change, Condition, KeyValue, Listing, Registry, Watch, Watched};
+use crate::base64;
 
 const JSON: &str = "application/json";
 
