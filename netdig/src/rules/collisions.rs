@@ -1,7 +1,7 @@
 //! What else lies in an overlay's range: links' prefixes and routes that are not the
 //! overlay's own, and destinations that matter and go into the tunnel for want of a way of
 //! their own.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -328,8 +328,20 @@ fn wanted(view: &View<'_>, overlay: &Overlay<'_>) -> BTreeMap<IpAddr, (Role, boo
         }
     };
     let critical = [Role::Nameserver, Role::Gateway, Role::Etcd, Role::Peer];
+    // The next hops of the overlay's own routes are peers' devices, no gateways of the underlay.
+    let hops = view.context.net.routes.iter().flat_map(|route| &route.hops);
+    let gateways: BTreeSet<IpAddr> = hops
+        .filter(|hop| {
+            hop.dev
+                .as_deref()
+                .is_none_or(|dev| !overlay.links.contains(&dev))
+        })
+        .filter_map(|hop| hop.via)
+        .collect();
     for lookup in &view.context.net.lookups {
-        for role in lookup.roles.iter().filter(|role| critical.contains(role)) {
+        let roles = lookup.roles.iter().filter(|role| critical.contains(role));
+        let is_ours = gateways.contains(&lookup.destination);
+        for role in roles.filter(|role| **role != Role::Gateway || is_ours) {
             // Whose nameserver it is, the files say.
             add(lookup.destination, *role, *role != Role::Nameserver);
         }

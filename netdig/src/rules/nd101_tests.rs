@@ -317,3 +317,26 @@ fn an_address_that_is_pinned_to_the_underlay_is_no_collision_of_ranges() {
     let link = format!("{text}\nroute 172.20.0.0/24 dev eth0 proto kernel");
     assert_eq!(findings(&link, 101).len(), 1);
 }
+
+/// Without the registry nothing says whose they are: the overlay's own next hops are no
+/// gateways that it took.
+#[test]
+fn next_hops_of_vxlan_are_no_gateways() {
+    let text = "
+        link eth0
+        link flannel.7 vxlan vni 7 port 8472 mtu 1450
+        link cni0 bridge mtu 1450
+        address 172.20.8.11/22 dev eth0
+        address 100.65.16.0/32 dev flannel.7
+        address 100.65.16.1/20 dev cni0
+        route default via 172.20.8.1 dev eth0
+        route 172.20.8.0/22 dev eth0 scope link proto kernel
+        route 100.65.16.0/20 dev cni0 scope link proto kernel
+        route 100.66.32.0/20 via 100.66.32.0 dev flannel.7 onlink
+        route 100.66.48.0/20 via 100.66.48.0 dev flannel.7 onlink
+        lookup gateway 172.20.8.1 dev eth0
+        lookup gateway 100.66.32.0 dev flannel.7
+        lookup gateway 100.66.48.0 dev flannel.7
+    ";
+    assert!(crate::rules::testing::findings(text, 101).is_empty());
+}

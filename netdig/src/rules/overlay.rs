@@ -1,7 +1,7 @@
 //! The overlays that a host is in: by its registry, its subnet.env files, and its devices.
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::prefixes::Index;
@@ -36,6 +36,8 @@ pub struct Overlay<'a> {
     subnets: Index,
     /// Leases by the public address of their host.
     hosts: FxHashMap<IpAddr, usize>,
+    /// Subnets of leases that name one of this host's addresses.
+    ours: FxHashSet<Ipv4Net>,
 }
 
 impl Overlay<'_> {
@@ -85,6 +87,7 @@ impl Overlay<'_> {
         self.leases
             .iter()
             .filter(|lease| self.own_subnet != Some(IpNet::V4(lease.subnet)))
+            .filter(|lease| !self.ours.contains(&lease.subnet))
     }
 
     /// This host's own lease.
@@ -183,6 +186,7 @@ pub(super) fn overlays<'a>(context: &'a Context, local: &FxHashSet<IpAddr>) -> V
     }
     for overlay in &mut overlays {
         overlay.own_subnet = own_subnet(context, overlay, local);
+        overlay.ours = of_this_host(&overlay.leases, local);
         overlay.own_ipv6_subnet = own_ipv6_subnet(overlay);
     }
     for link in &context.net.links {
@@ -395,6 +399,15 @@ pub fn flannel_backend(link: &Link) -> Option<&'static str> {
         LinkKind::Other(kind) if kind == "ipip" => Some("ipip"),
         _ => None,
     }
+}
+
+/// A host that took a second lease has both: no other host is behind either.
+fn of_this_host(leases: &[Lease], local: &FxHashSet<IpAddr>) -> FxHashSet<Ipv4Net> {
+    let ours = leases.iter().filter(|lease| {
+        let public = lease.public_ip.map(IpAddr::V4);
+        public.is_some_and(|address| local.contains(&address))
+    });
+    ours.map(|lease| lease.subnet).collect()
 }
 
 /// By subnet.env, by the lease with one of our addresses, by the device's own address.
