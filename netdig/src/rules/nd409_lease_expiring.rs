@@ -54,10 +54,10 @@ fn is_late(lease: &Lease, margin: i64) -> bool {
     };
     match lease.granted_ttl {
         // Whoever takes short leases renews them in their own time; one that has been renewed
-        // before is late in its last part only.
+        // before is late in its last part only, a new one from its half on.
         Some(granted) if granted < SHORT => match lease.version {
             Some(version) if version > 1 => left < granted / 24,
-            _ => true,
+            _ => left < granted / 2,
         },
         Some(granted) => left < (margin - PATIENCE).min(granted / 2),
         None => left < margin - PATIENCE,
