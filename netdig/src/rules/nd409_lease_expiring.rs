@@ -54,10 +54,10 @@ fn is_late(lease: &Lease, margin: i64) -> bool {
     };
     match lease.granted_ttl {
         // Whoever takes short leases renews them in their own time; one that has been renewed
-        // before is late in its last part only, a new one from its half on.
+        // before is late in its last part only.
         Some(granted) if granted < SHORT => match lease.version {
             Some(version) if version > 1 => left < granted / 24,
-            _ => left < granted / 2,
+            _ => true,
         },
         Some(granted) => left < (margin - PATIENCE).min(granted / 2),
         None => left < margin - PATIENCE,
