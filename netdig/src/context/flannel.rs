@@ -62,6 +62,7 @@ pub struct Lease {
     /// `udp` where none is named.
     pub backend: String,
     pub vni: Option<u32>,
+    /// Absent where what stands there is none: flanneld reads nothing of it then.
     pub vtep_mac: Option<String>,
     pub vtep_mac_v6: Option<String>,
     /// Seconds left; absent of one that is reserved.
@@ -276,12 +277,21 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
         public_ipv6: parsed("PublicIPv6", raw.public_ipv6.as_deref())?,
         backend: named(raw.backend_type),
         vni: data.vni,
-        vtep_mac: data.vtep_mac,
-        vtep_mac_v6: raw.backend_v6_data.and_then(|data| data.vtep_mac),
+        vtep_mac: data.vtep_mac.filter(is_mac),
+        vtep_mac_v6: raw
+            .backend_v6_data
+            .and_then(|data| data.vtep_mac)
+            .filter(is_mac),
         ttl: key.ttl,
         granted_ttl: key.granted_ttl,
         version: key.version,
     })
+}
+
+/// Six pairs of hexadecimal digits, as flannel writes them. It goes into commands.
+fn is_mac(text: &String) -> bool {
+    let pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split(':').count() == 6 && text.split(':').all(pair)
 }
 
 fn named(backend: String) -> String {

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::View;
+use super::renumber::quoted;
 use super::view::Overlay;
 use crate::context::flannel::Lease;
 use crate::context::net::{Address, Link, LinkKind, Role, Route, RouteKind, TABLE_MAIN};
@@ -437,9 +438,9 @@ pub fn stop_gap(view: &View<'_>, address: IpAddr) -> String {
     let ip = if address.is_ipv6() { "ip -6" } else { "ip" };
     let way = underlay_way(view, address);
     match way.and_then(|route| Some((route, route.dev()?))) {
-        Some((route, dev)) => match route.via() {
-            Some(via) => format!("{ip} route add {host} via {via} dev {dev}"),
-            None => format!("{ip} route add {host} dev {dev}"),
+        Some((route, dev)) => match (route.via(), quoted(dev)) {
+            (Some(via), dev) => format!("{ip} route add {host} via {via} dev {dev}"),
+            (None, dev) => format!("{ip} route add {host} dev {dev}"),
         },
         None => format!(
             "# {ip} route add {host} via GATEWAY dev DEVICE: no route but the overlay's leads there now"

@@ -7,7 +7,8 @@ pub struct Draft {
     pub title: String,
     pub key: String,
     pub explanation: String,
-    pub fix: Vec<String>,
+    /// Only [`fix`](Draft::fix) adds to it, so that no line of it has control characters.
+    fix: Vec<String>,
     pub evidence: Vec<Evidence>,
     pub confidence: Confidence,
     /// Codes that this one comes of, where they are found in the same run.
@@ -45,6 +46,15 @@ impl Draft {
         };
         self.fix.push(command);
         self
+    }
+
+    pub fn fix_all(self, commands: impl IntoIterator<Item = String>) -> Draft {
+        commands.into_iter().fold(self, Draft::fix)
+    }
+
+    /// The commands so far.
+    pub fn fixes(&self) -> &[String] {
+        &self.fix
     }
 
     pub fn seen(mut self, evidence: Evidence) -> Draft {

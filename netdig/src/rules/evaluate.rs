@@ -56,25 +56,22 @@ fn run(rule: &Rule, view: &View<'_>, findings: &mut Vec<Finding>) {
     (rule.check)(view, &mut drafts);
     let mut keys = BTreeSet::new();
     for draft in drafts {
-        debug_assert!(
-            keys.insert(draft.key.clone()),
-            "{} {}",
-            rule.code,
-            draft.key
-        );
-        findings.push(finding(rule, draft));
+        // One of each key: what follows findings over time tells them apart by it.
+        if keys.insert(draft.key.clone()) {
+            findings.push(finding(rule, draft));
+        }
     }
 }
 
 /// A draft with what its rule adds. `causes` are kept in `consequences` until [`link`].
 fn finding(rule: &Rule, draft: Draft) -> Finding {
     Finding {
+        fix: draft.fixes().to_vec(),
         code: rule.code,
         name: rule.name,
         severity: rule.severity,
         title: draft.title,
         explanation: draft.explanation,
-        fix: draft.fix,
         evidence: draft.evidence,
         confidence: draft.confidence,
         key: draft.key,

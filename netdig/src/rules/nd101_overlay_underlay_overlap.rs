@@ -57,7 +57,7 @@ fn draft<'a>(
     for one in caught.iter().take(SHOWN) {
         draft = draft.seen_all(winner(view, one)).seen(caught_evidence(one));
     }
-    draft.fix = renumber::commands(view, overlay);
+    draft = draft.fix_all(renumber::commands(view, overlay));
     // Of a network that no device or lease of this host tells, it is not known to be here.
     let confidence = match overlay.is_joined() {
         true => Confidence::Certain,

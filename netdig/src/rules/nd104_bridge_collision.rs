@@ -177,7 +177,7 @@ fn tell(
         };
         told.extend(others.iter().map(|other| (bridge.name, other.dev)));
         let what = format!("{} has {}", bridge.name, bridge.net);
-        let mut draft = Draft::new(format!("{} {}", bridge.name, bridge.net), title)
+        let draft = Draft::new(format!("{} {}", bridge.name, bridge.net), title)
             .because(format!(
                 "{0} and {1} both have addresses of {2}. The kernel takes one of the two for \
                  each packet, so that machines behind the other get no answer. Which one wins \
@@ -188,8 +188,7 @@ fn tell(
             ))
             .seen(Evidence::new("address", bridge.name, what))
             .seen_all(others.iter().take(8).map(|other| other.evidence.clone()));
-        draft.fix = fix(view, links, bridge);
-        found.push(draft);
+        found.push(draft.fix_all(fix(view, links, bridge)));
     }
 }
 
@@ -230,11 +229,11 @@ fn fix(view: &View<'_>, links: &Links<'_>, bridge: &Bridge<'_>) -> Vec<String> {
         ],
         name if links.is_container_bridge(name) => vec![
             format!("# give {name} another range in /etc/cni/net.d, {range} is free, then:"),
-            format!("ip link delete {name}"),
+            format!("ip link delete {}", renumber::link(name)),
         ],
         name => vec![
             format!("# give {name} another range where it is configured; {range} is free here:"),
-            format!("ip address show dev {name}"),
+            format!("ip address show dev {}", renumber::quoted(name)),
         ],
     }
 }

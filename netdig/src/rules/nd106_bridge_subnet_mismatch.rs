@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::collisions::Links;
+use super::renumber;
 use super::view::Overlay;
 use super::{Draft, Rule, View};
 use crate::context::Part;
@@ -66,7 +67,7 @@ fn draft(overlay: &Overlay<'_>, right: &Said, wrong: Vec<Said>) -> Draft {
     for said in wrong {
         draft = draft.seen(said.evidence);
         for command in said.fix {
-            if !draft.fix.contains(&command) {
+            if !draft.fixes().contains(&command) {
                 draft = draft.fix(command);
             }
         }
@@ -169,7 +170,7 @@ fn anew(bridge: &str) -> Vec<String> {
         ],
         name => vec![
             format!("# containers on {name} have to be started anew; CNI makes the bridge again:"),
-            format!("ip link delete {name}"),
+            format!("ip link delete {}", renumber::link(name)),
         ],
     }
 }

@@ -1,5 +1,6 @@
 //! ND201: the host does not forward what comes out of the overlay.
 use super::passage::{Passage, passages};
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::finding::{Code, Evidence, Severity};
@@ -79,10 +80,11 @@ fn draft(view: &View<'_>, passage: &Passage<'_>, name: &str, link: Option<&str>)
              forwarding is off: no ICMP error, only a counter. This host itself can be reached, \
              its containers cannot.",
         )
-        .fix(format!("sysctl -w {switch}=1"))
+        .fix(format!("sysctl -w {}", quoted(&format!("{switch}=1"))))
         .fix("# so that it stays after the next boot:")
         .fix(format!(
-            "echo '{switch} = 1' > /etc/sysctl.d/90-netdig-forward.conf"
+            "echo {} > /etc/sysctl.d/90-netdig-forward.conf",
+            quoted(&format!("{switch} = 1"))
         ))
         .seen(Evidence::new(
             "sysctl",

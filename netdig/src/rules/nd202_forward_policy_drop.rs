@@ -1,5 +1,6 @@
 //! ND202: the firewall lets overlay traffic not through.
 use super::passage::{Passage, passages};
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::firewall::{At, Backend, Chain, Decision, Passing, State};
@@ -244,7 +245,9 @@ fn fix(refused: &Refused<'_>) -> Vec<String> {
             };
             let insert = format!(
                 "nft insert rule {} {} {}",
-                chain.family, chain.table, chain.name
+                quoted(&chain.family),
+                quoted(&chain.table),
+                quoted(&chain.name)
             );
             let one = |field: &str| format!("{insert} {family} {field} {network} accept");
             [one("saddr"), one("daddr")]
@@ -252,9 +255,9 @@ fn fix(refused: &Refused<'_>) -> Vec<String> {
         backend => {
             let table = match chain.table.as_str() {
                 "filter" => String::new(),
-                table => format!(" -t {table}"),
+                table => format!(" -t {}", quoted(table)),
             };
-            let insert = format!("{}{table} -I {}", backend.command(), chain.name);
+            let insert = format!("{}{table} -I {}", backend.command(), quoted(&chain.name));
             [
                 format!("{insert} {source} {network} -j ACCEPT"),
                 format!("{insert} {destination} {network} -j ACCEPT"),

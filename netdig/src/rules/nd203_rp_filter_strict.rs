@@ -3,6 +3,7 @@ use ipnet::IpNet;
 
 use super::nd201_ip_forward_off::settable;
 use super::passage::host_of;
+use super::renumber::quoted;
 use super::view::Overlay;
 use super::{Draft, Rule, View, collisions};
 use crate::context::Part;
@@ -161,7 +162,7 @@ fn draft(
     .fix("# if the route is not wanted, delete it: the way back leads through the overlay then")
     .fix(format!("ip route get {}", host_of(subnet, None)))
     .fix("# otherwise make the filter loose:")
-    .fix(format!("sysctl -w {switch}=2"))
+    .fix(format!("sysctl -w {}", quoted(&format!("{switch}=2"))))
     .seen(Evidence::new(
         "sysctl",
         format!("{name} = 1"),

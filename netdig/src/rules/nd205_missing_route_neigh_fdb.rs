@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::prefixes::Index;
+use super::renumber::{self, quoted};
 use super::view::Overlay;
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
@@ -63,14 +64,20 @@ struct Missing<'a> {
 }
 
 impl<'a> Missing<'a> {
-    fn draft(&self, what: &str, entry: &str, fix: impl Fn(&Lease) -> String) -> Option<Draft> {
+    fn draft(
+        &self,
+        overlay: &Overlay<'_>,
+        what: &str,
+        entry: &str,
+        fix: impl Fn(&Lease) -> String,
+    ) -> Option<Draft> {
         let first = self.leases.first()?;
         let more = backend::and_more(self.leases.len());
         let title = format!(
             "{what} for {}{more} is missing: {entry}",
             backend::named(first)
         );
-        let mut draft = Draft::new(what, title);
+        let mut draft = Draft::new(format!("{what} {}", overlay.key()), title);
         for lease in self.leases.iter().take(SHOWN) {
             let origin = &lease.origin;
             let named = backend::named(lease);
@@ -133,28 +140,39 @@ fn vxlan(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mu
             entry.leases.push(lease);
         }
     }
-    let dev = &link.name;
+    let dev = quoted(&link.name);
     let drafts = [
-        route.draft("the route", &route_wanted(&route, dev), |lease| {
-            format!(
-                "ip route replace {} via {} dev {dev} onlink",
-                lease.subnet,
-                lease.subnet.network()
-            )
-        }),
-        neighbour.draft(
-            "the neighbour",
-            &neighbour_wanted(&neighbour, dev),
+        route.draft(
+            overlay,
+            "the route",
+            &route_wanted(&route, &link.name),
             |lease| {
-                let mac = lease.vtep_mac.as_deref().unwrap_or_default();
+                format!(
+                    "ip route replace {} via {} dev {dev} onlink",
+                    lease.subnet,
+                    lease.subnet.network()
+                )
+            },
+        ),
+        neighbour.draft(
+            overlay,
+            "the neighbour",
+            &neighbour_wanted(&neighbour, &link.name),
+            |lease| {
+                let mac = quoted(lease.vtep_mac.as_deref().unwrap_or_default());
                 let address = lease.subnet.network();
                 format!("ip neigh replace {address} lladdr {mac} dev {dev} nud permanent")
             },
         ),
-        entry.draft("the fdb entry", &entry_wanted(&entry, dev), |lease| {
-            let mac = lease.vtep_mac.as_deref().unwrap_or_default();
-            format!("bridge fdb replace {mac} dev {dev} dst {}", peer(lease))
-        }),
+        entry.draft(
+            overlay,
+            "the fdb entry",
+            &entry_wanted(&entry, &link.name),
+            |lease| {
+                let mac = quoted(lease.vtep_mac.as_deref().unwrap_or_default());
+                format!("bridge fdb replace {mac} dev {dev} dst {}", peer(lease))
+            },
+        ),
     ];
     let why = "With VXLAN flanneld sets three things for each lease: a route to the subnet through \
                its first address, a permanent neighbour that gives this address the peer's VTEP \
@@ -226,7 +244,7 @@ fn host_gw(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &
     });
     let why = "With host-gw flanneld sets one route for each lease, through the peer's own address. \
                Without it packets for that subnet take the default route, and nobody there knows it.";
-    let draft = missing.draft("the route", &wanted, |lease| {
+    let draft = missing.draft(overlay, "the route", &wanted, |lease| {
         format!("ip route replace {} via {}", lease.subnet, peer(lease))
     });
     found.extend(draft.map(|draft| explained(draft, overlay, why)));
@@ -250,9 +268,11 @@ fn udp(overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     let why = "With the backend udp all remote subnets are reached by one route through the tun \
                device. Without it packets for them take the default route, and nobody there knows \
                them.";
-    let draft = Draft::new("the network's route", title)
+    let draft = Draft::new(format!("the network's route {}", overlay.key()), title)
         .fix(format!(
-            "ip link set {dev} up && ip route replace {network} dev {dev}"
+            "ip link set {} up && ip route replace {network} dev {}",
+            renumber::link(dev),
+            quoted(dev)
         ))
         .fix("# or: systemctl restart flanneld");
     found.push(explained(draft, overlay, why));

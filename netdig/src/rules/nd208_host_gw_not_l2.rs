@@ -1,7 +1,7 @@
 //! ND208: the backend host-gw routes by the peer's own address, which is not on the link.
 use std::net::IpAddr;
 
-use super::renumber::quoted;
+use super::renumber::{self, Verb, etcdctl};
 use super::view::{Overlay, Way};
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
@@ -35,11 +35,15 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
                 way.via.is_some().then_some((lease, peer, way))
             })
             .collect();
-        found.extend(draft(overlay, &far));
+        found.extend(draft(view, overlay, &far));
     }
 }
 
-fn draft(overlay: &Overlay<'_>, far: &[(&Lease, IpAddr, Way<'_>)]) -> Option<Draft> {
+fn draft(
+    view: &View<'_>,
+    overlay: &Overlay<'_>,
+    far: &[(&Lease, IpAddr, Way<'_>)],
+) -> Option<Draft> {
     let (lease, peer, way) = far.first()?;
     let gateway = way.via.map_or_else(String::new, |via| via.to_string());
     let more = backend::and_more(far.len());
@@ -48,7 +52,7 @@ fn draft(overlay: &Overlay<'_>, far: &[(&Lease, IpAddr, Way<'_>)]) -> Option<Dra
         lease.subnet
     );
     let api = overlay.config.as_ref().map(|config| &config.origin);
-    let draft = Draft::new(overlay.prefix.clone(), title).because(
+    let draft = Draft::new(overlay.key(), title).because(
         "The backend host-gw sends packets for a subnet to its host's own address as the next hop, \
          so that all hosts have to share a segment. A next hop behind a router is refused by the \
          kernel, and the subnet cannot be reached.",
@@ -80,7 +84,11 @@ fn draft(overlay: &Overlay<'_>, far: &[(&Lease, IpAddr, Way<'_>)]) -> Option<Dra
             .fix(format!(
                 "# another backend for all hosts: \"Backend\":{{\"Type\":\"vxlan\"}} in {config}"
             ))
-            .fix(format!("etcdctl get {}", quoted(config)))
+            .fix(format!(
+                "{} {}",
+                etcdctl(view, renumber::api(view, overlay), Verb::Get),
+                renumber::operand(config)
+            ))
             .fix("systemctl restart flanneld   # on every host"),
     )
 }

@@ -1,5 +1,6 @@
 //! ND209: containers' addresses are hidden inside their own overlay.
 use super::passage::{Passage, passages};
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::firewall::{At, Backend, FirewallRule, Nat, Passing, State, Verdict};
@@ -89,14 +90,16 @@ fn exempt(passage: &Passage<'_>, at: At<'_>) -> Vec<String> {
             let family = if own.addr().is_ipv6() { "ip6" } else { "ip" };
             format!(
                 "nft insert rule {} {} {} {family} saddr {own} {family} daddr {network} return",
-                chain.family, chain.table, chain.name
+                quoted(&chain.family),
+                quoted(&chain.table),
+                quoted(&chain.name)
             )
         }
         backend => format!(
             "{} -t {} -I {} -s {own} -d {network} -j RETURN",
             backend.command(),
-            chain.table,
-            chain.name
+            quoted(&chain.table),
+            quoted(&chain.name)
         ),
     }]
 }

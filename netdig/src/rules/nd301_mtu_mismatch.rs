@@ -2,7 +2,7 @@
 //! disagree.
 use std::net::{IpAddr, SocketAddr};
 
-use super::renumber::quoted;
+use super::renumber;
 use super::view::Overlay;
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
@@ -98,7 +98,7 @@ fn too_large(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Opt
         tunnel.told()
     );
     let below = [tunnel.underlay, tunnel.device].into_iter().flatten();
-    let draft = Draft::new(overlay.prefix.clone(), title)
+    let draft = Draft::new(overlay.key(), title)
         .because(
             "Small packets pass, full-size ones do not: they are cut up, or thrown away where the \
              sender forbids that. A connection opens, a short answer comes, a long one hangs.",
@@ -161,7 +161,7 @@ fn link(link: &Link, carries: u32) -> Larger {
         what: link.name.clone(),
         mtu: link.mtu,
         evidence: Evidence::new("link", link.name.clone(), format!("MTU {}", link.mtu)),
-        fix: format!("ip link set {} mtu {carries}", quoted(&link.name)),
+        fix: format!("ip link set {} mtu {carries}", renumber::link(&link.name)),
     }
 }
 
@@ -174,9 +174,8 @@ fn peers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> 
         let peer: SocketAddr = socket.remote.as_deref()?.parse().ok()?;
         let theirs = socket.peer_mtu?;
         let is_peer = |address| {
-            overlay
-                .remote_leases()
-                .any(|lease| lease.public_ip.map(IpAddr::V4) == Some(address))
+            let lease = overlay.lease_of_host(address);
+            lease.is_some_and(|lease| !overlay.is_own(ipnet::IpNet::V4(lease.subnet)))
         };
         (theirs < ours && tunnel.carries() + tunnel.overhead > theirs && is_peer(peer.ip()))
             .then_some((peer, theirs))
@@ -188,7 +187,7 @@ fn peers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> 
     );
     let fits = theirs.saturating_sub(tunnel.overhead);
     Some(
-        Draft::new(format!("peer {}", peer.ip()), title)
+        Draft::new(format!("{} peer {}", overlay.key(), peer.ip()), title)
             .because(
                 "Hosts of one overlay have to agree: packets that fill this host's links are larger \
                  than the other takes, and are thrown away there or on the way without a word.",
@@ -196,7 +195,7 @@ fn peers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> 
             .seen(Evidence::new("link", dev.clone(), format!("MTU {ours}")))
             .seen(Evidence::new("socket", format!("tcp {peer}"), format!("its end announced segments for an MTU of {theirs}")))
             .fix("# the same MTU on all hosts; the smaller one here, until the other host is larger:")
-            .fix(format!("ip link set {} mtu {theirs} && systemctl restart flanneld docker", quoted(dev)))
+            .fix(format!("ip link set {} mtu {theirs} && systemctl restart flanneld docker", renumber::link(dev)))
             .fix(format!("# the overlay then carries {fits} bytes"))
             .confidence(Confidence::Likely),
     )
@@ -273,7 +272,7 @@ fn containers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>
     let less = here.min(there);
     Some(
         Draft::new(
-            format!("peer {}", host.unwrap_or(seen.theirs)),
+            format!("{} peer {}", overlay.key(), host.unwrap_or(seen.theirs)),
             format!("the underlay's MTU is {here} here on {dev}, and {there} on {whose}"),
         )
         .because(
@@ -290,7 +289,8 @@ fn containers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>
         ))
         .fix("# the same MTU on all hosts; the smaller one until all are larger:")
         .fix(format!(
-            "ip link set {dev} mtu {less} && systemctl restart flanneld docker"
+            "ip link set {} mtu {less} && systemctl restart flanneld docker",
+            renumber::link(dev)
         ))
         .confidence(Confidence::Likely),
     )

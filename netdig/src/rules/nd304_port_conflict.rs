@@ -1,4 +1,5 @@
 //! ND304: two want one UDP port, or one VXLAN identifier.
+use super::renumber;
 use super::{Draft, Rule, View, backend};
 use crate::context::net::{Link, LinkKind, Vxlan};
 use crate::context::{Part, Socket};
@@ -21,7 +22,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             .context
             .sockets
             .iter()
-            .find(|one| holds(one, link, vxlan.port));
+            .find(|one| holds(one, link, vxlan));
         found.extend(taken.map(|socket| by_socket(link, vxlan, socket)));
     }
     for (at, &(link, vxlan)) in links.iter().enumerate() {
@@ -45,15 +46,28 @@ fn vxlan(link: &Link) -> Option<(&Link, &Vxlan)> {
 
 /// Whether a process's socket holds the port of a link. The kernel's own socket of a link that is
 /// up looks the same but for the process, which it has not.
-fn holds(socket: &Socket, link: &Link, port: u16) -> bool {
+fn holds(socket: &Socket, link: &Link, vxlan: &Vxlan) -> bool {
     let udp = socket.protocol.starts_with("udp");
     let of_a_process = socket.pid.is_some() || !link.up;
     let at = socket.address();
-    udp && of_a_process && at.is_some_and(|at| at.port() == port && at.ip().is_unspecified())
+    let taken = at.is_some_and(|at| {
+        // A process's IPv6 socket takes IPv4 as well; a VXLAN link's does not.
+        let meets = socket.pid.is_some() || at.is_ipv6() == is_ipv6(vxlan);
+        at.port() == vxlan.port && at.ip().is_unspecified() && meets
+    });
+    udp && of_a_process && taken
 }
 
 fn same(a: &Vxlan, b: &Vxlan) -> bool {
-    !a.external && !b.external && a.vni == b.vni && a.port == b.port
+    let both = a.vni == b.vni && a.port == b.port;
+    !a.external && !b.external && both && is_ipv6(a) == is_ipv6(b)
+}
+
+/// Whether its tunnel goes over IPv6. Sockets of the two families do not stand in each other's
+/// way: a host with both has flannel.1 and flannel-v6.1, of one VNI on one port.
+fn is_ipv6(vxlan: &Vxlan) -> bool {
+    let end = vxlan.local.or(vxlan.remote);
+    end.is_some_and(|end| end.is_ipv6())
 }
 
 fn by_socket(link: &Link, vxlan: &Vxlan, socket: &Socket) -> Draft {
@@ -82,7 +96,7 @@ fn by_socket(link: &Link, vxlan: &Vxlan, socket: &Socket) -> Draft {
             "ss -ulnp 'sport = {port}'   # give it another port, or stop it"
         )),
     };
-    draft.fix(format!("ip link set {dev} up"))
+    draft.fix(format!("ip link set {} up", renumber::link(dev)))
 }
 
 fn owner(socket: &Socket) -> String {
@@ -108,7 +122,7 @@ fn by_twin(link: &Link, other: &Link, vxlan: &Vxlan) -> Draft {
     .seen(what(other))
     .seen(what(link))
     .fix("# take away the one that is not the overlay's:")
-    .fix(format!("ip link del {}", stranger(link, other)))
+    .fix(format!("ip link del {}", renumber::link(stranger(link, other))))
 }
 
 /// Of two links the one that is not flannel's.
@@ -134,7 +148,10 @@ fn wanted_by_flannel(
         config.port.unwrap_or(backend::VXLAN_PORT),
     );
     let (link, _) = links.iter().find(|(link, vxlan)| {
-        vxlan.vni == vni && vxlan.port == port && link.name != format!("flannel.{vni}")
+        vxlan.vni == vni
+            && vxlan.port == port
+            && !is_ipv6(vxlan)
+            && link.name != format!("flannel.{vni}")
     })?;
     let dev = &link.name;
     let title = format!("flannel.{vni} cannot be made: {dev} has VNI {vni} on port {port}");
@@ -146,8 +163,8 @@ fn wanted_by_flannel(
             )
             .seen(Evidence::new("link", dev.clone(), format!("vxlan, VNI {vni}, port {port}")))
             .seen(Evidence::new(config.origin.source(), config.origin.place(), format!("backend vxlan, VNI {vni}, port {port}")))
-            .fix(format!("ip -d link show {dev}   # whose is it?"))
-            .fix(format!("ip link del {dev} && systemctl restart flanneld")),
+            .fix(format!("ip -d link show {}   # whose is it?", renumber::link(dev)))
+            .fix(format!("ip link del {} && systemctl restart flanneld", renumber::link(dev))),
     )
 }
 
@@ -178,8 +195,14 @@ fn on_the_udp_backends_port(view: &View<'_>, links: &[(&Link, &Vxlan)]) -> Optio
                 dev.clone(),
                 format!("vxlan, VNI {}, port {port}", vxlan.vni),
             ))
-            .fix(format!("ip -d link show {dev}   # whose is it?"))
-            .fix(format!("ip link del {dev}   # or give it another dstport"))
+            .fix(format!(
+                "ip -d link show {}   # whose is it?",
+                renumber::link(dev)
+            ))
+            .fix(format!(
+                "ip link del {}   # or give it another dstport",
+                renumber::link(dev)
+            ))
             .fix("systemctl restart flanneld")
             .confidence(match by_config.is_some() {
                 true => Confidence::Certain,

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
 
+use super::renumber::{self, quoted};
 use super::view::Overlay;
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
@@ -54,7 +55,7 @@ fn own(overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
         lease.subnet
     );
     Some(
-        Draft::new("own", title)
+        Draft::new(format!("own {}", overlay.key()), title)
             .because(format!(
                 "Peers address their inner frames to {named}. The kernel here takes frames for {mac} \
                  only and throws all others away without a word: nothing arrives. systemd-udevd gives \
@@ -62,7 +63,7 @@ fn own(overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
             ))
             .seen(Evidence::new("link", dev.clone(), format!("address {mac}")))
             .seen(lease_says(lease, named))
-            .fix(format!("ip link set {dev} address {named}"))
+            .fix(format!("ip link set {} address {}", renumber::link(dev), quoted(named)))
             .fix(
                 "printf '[Match]\\nOriginalName=flannel*\\n\\n[Link]\\nMACAddressPolicy=none\\n' > \
                  /etc/systemd/network/10-flannel.link   # so that it stays",
@@ -96,7 +97,7 @@ fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
             .public_ip
             .map_or_else(|| "its host".to_owned(), |peer| peer.to_string()),
     );
-    let draft = Draft::new("peers", title).because(
+    let draft = Draft::new(format!("peers {}", overlay.key()), title).because(
         "Inner frames leave with a hardware address that the peer's VXLAN device does not have: its \
          kernel throws them away. The entry is of an earlier lease, or was set by hand; flanneld \
          sets it anew when it starts.",
@@ -114,7 +115,9 @@ fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
                 ))
                 .seen(lease_says(lease, named))
                 .fix(format!(
-                    "ip neigh replace {address} lladdr {named} dev {dev} nud permanent"
+                    "ip neigh replace {address} lladdr {} dev {} nud permanent",
+                    quoted(named),
+                    quoted(dev)
                 ))
         });
     Some(draft.fix("# or let flanneld set all of them: systemctl restart flanneld"))

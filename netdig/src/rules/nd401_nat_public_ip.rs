@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::renumber::quoted;
+use super::renumber::{self, quoted};
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::flannel::Lease;
@@ -35,6 +35,9 @@ const NAT: [(Ipv4Addr, &str); 5] = [
     (Ipv4Addr::new(10, 0, 2, 100), "slirp4netns"),
     (Ipv4Addr::new(192, 168, 65, 3), "Docker Desktop"),
 ];
+
+/// Leases that evidence shows.
+const SHOWN: usize = 8;
 
 /// Whose NAT gives that address to everyone.
 pub fn nat(address: Ipv4Addr) -> Option<&'static str> {
@@ -91,7 +94,7 @@ fn behind_nat(view: &View<'_>, address: Ipv4Addr, leases: &[&Lease]) -> Draft {
          nobody. flanneld finds its lease by this address, so all hosts behind such a NAT take \
          one lease and one subnet."
     ))
-    .seen_all(leases.iter().map(|lease| evidence(lease)));
+    .seen_all(leases.iter().take(SHOWN).map(|lease| evidence(lease)));
     let local = IpAddr::V4(address);
     let own = view
         .context
@@ -125,7 +128,7 @@ fn fixed(view: &View<'_>, draft: Draft, address: Ipv4Addr, leases: &[&Lease]) ->
     let options = match better {
         Some(one) => format!(
             "flanneld --iface={} --public-ip={}",
-            one.link,
+            quoted(&one.link),
             one.net.addr()
         ),
         None => "flanneld --iface=LINK --public-ip=ADDRESS".to_owned(),
@@ -134,7 +137,7 @@ fn fixed(view: &View<'_>, draft: Draft, address: Ipv4Addr, leases: &[&Lease]) ->
         .fix("# on each host: the link and the address by which the others reach it, as options of flanneld's unit")
         .fix(options)
         .fix("# then remove the lease, so that each host gets one of its own")
-        .fix(format!("etcdctl del {}", quoted(&leases[0].origin.key)))
+        .fix(renumber::delete(view, &leases[0].origin))
         .fix("systemctl restart flanneld")
 }
 

@@ -3,12 +3,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::renumber::quoted;
+use super::renumber::{self, Verb, etcdctl};
 use super::view::Overlay;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::flannel::Lease;
 use crate::context::net::LinkKind;
+use crate::context::registry::ApiVersion;
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -34,7 +35,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         ];
         let stale: Vec<Stale> = stale.into_iter().flatten().collect();
         if !stale.is_empty() {
-            found.push(draft(overlay, now, place, &stale));
+            found.push(draft(view, overlay, now, place, &stale));
         }
     }
 }
@@ -156,10 +157,16 @@ fn earlier(view: &View<'_>, overlay: &Overlay<'_>, now: IpNet) -> Option<Stale> 
     })
 }
 
-fn draft(overlay: &Overlay<'_>, now: IpNet, place: Evidence, stale: &[Stale]) -> Draft {
+fn draft(
+    view: &View<'_>,
+    overlay: &Overlay<'_>,
+    now: IpNet,
+    place: Evidence,
+    stale: &[Stale],
+) -> Draft {
     let old = stale[0].net;
     let mut draft = Draft::new(
-        format!("{now}"),
+        format!("{now} {}", overlay.key()),
         format!("this host's subnet is {now} now, and {}", stale[0].what),
     )
     .because(format!(
@@ -175,7 +182,7 @@ fn draft(overlay: &Overlay<'_>, now: IpNet, place: Evidence, stale: &[Stale]) ->
                 "# {link} takes the new subnet once its containers are stopped"
             ))
             .fix("systemctl stop docker")
-            .fix(format!("ip link delete {}", quoted(link)));
+            .fix(format!("ip link delete {}", renumber::link(link)));
     }
     let key = format!(
         "{}/subnets/{}",
@@ -186,13 +193,16 @@ fn draft(overlay: &Overlay<'_>, now: IpNet, place: Evidence, stale: &[Stale]) ->
         },
         now.to_string().replace('/', "-")
     );
-    let key = quoted(&key);
+    let (key, api) = (renumber::operand(&key), renumber::api(view, overlay));
+    let put = etcdctl(view, api, Verb::Put);
+    let get = match api {
+        ApiVersion::V2 => etcdctl(view, api, Verb::Get),
+        ApiVersion::V3 => etcdctl(view, api, Verb::Get) + " --print-value-only",
+    };
     let draft = draft
         .fix("systemctl restart flanneld docker")
         .fix("# a lease without a TTL is kept: a reservation")
-        .fix(format!(
-            "etcdctl put {key} \"$(etcdctl get --print-value-only {key})\""
-        ));
+        .fix(format!("{put} {key} \"$({get} {key})\""));
     match stale.iter().any(|one| one.certain) {
         true => draft,
         false => draft.confidence(Confidence::Likely),

@@ -1,5 +1,5 @@
 //! Who starts containers asks for a file that flanneld has not written.
-use super::renumber::quoted;
+use super::renumber::{self, Verb, etcdctl, quoted};
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::finding::{Code, Confidence, Evidence, Severity};
@@ -66,7 +66,10 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             "# the configuration is there: {}",
             config.origin.key
         )),
-        None => draft.fix("etcdctl get /coreos.com/network/config   # is the network configured?"),
+        None => draft.fix(format!(
+            "{} /coreos.com/network/config   # is the network configured?",
+            etcdctl(view, renumber::read_api(view), Verb::Get)
+        )),
     };
     found.push(
         draft

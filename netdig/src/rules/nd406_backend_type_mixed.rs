@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::renumber::quoted;
+use super::renumber::{self, Verb, etcdctl};
 use super::view::Overlay;
 use super::{Draft, Rule, View};
 use crate::context::Part;
@@ -43,7 +43,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             }
         }
         for (backend, leases) in others {
-            found.push(draft(overlay, &ours, &place, backend, &leases));
+            found.push(draft(view, overlay, &ours, &place, backend, &leases));
         }
     }
 }
@@ -77,6 +77,7 @@ fn ours(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(String, Evidence)> {
 }
 
 fn draft(
+    view: &View<'_>,
     overlay: &Overlay<'_>,
     ours: &str,
     place: &Evidence,
@@ -115,8 +116,9 @@ fn draft(
         Evidence::new(lease.origin.source(), lease.origin.place(), what)
     }))
     .fix(format!(
-        "etcdctl get {}   # the backend that all are to have",
-        quoted(&key)
+        "{} {}   # the backend that all are to have",
+        etcdctl(view, renumber::api(view, overlay), Verb::Get),
+        renumber::operand(&key)
     ))
     .fix(format!("# on {of}, which takes it when it starts:"))
     .fix("systemctl restart flanneld docker")

@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::renumber::quoted;
+use super::renumber;
 use super::view::Overlay;
 use super::{Draft, Rule, View, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners};
 use crate::context::Part;
@@ -39,7 +39,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
                 unreached.push((lease, address, why));
             }
         }
-        found.extend(remote(&unreached));
+        found.extend(remote(view, &unreached));
     }
 }
 
@@ -131,7 +131,7 @@ fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
     }
 }
 
-fn remote(unreached: &[(&Lease, Ipv4Addr, Evidence)]) -> Option<Draft> {
+fn remote(view: &View<'_>, unreached: &[(&Lease, Ipv4Addr, Evidence)]) -> Option<Draft> {
     let (lease, address, why) = unreached.first()?;
     let subnet = lease.subnet;
     let more = match unreached.len() {
@@ -159,7 +159,7 @@ fn remote(unreached: &[(&Lease, Ipv4Addr, Evidence)]) -> Option<Draft> {
         ))
         .fix("systemctl restart flanneld")
         .fix("# if that host is gone for good:")
-        .fix(format!("etcdctl del {}", quoted(&lease.origin.key)))
+        .fix(renumber::delete(view, &lease.origin))
         .confidence(Confidence::Likely),
     )
 }

@@ -47,7 +47,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         .collect();
     hints.dedup();
     for hint in hints {
-        if !draft.fix.iter().any(|known| known == hint) {
+        if !draft.fixes().iter().any(|known| known == hint) {
             draft = draft.fix(hint);
         }
     }
@@ -112,7 +112,7 @@ mod tests {
             "{}",
             draft.title
         );
-        assert_eq!(draft.fix, ["run it as root"]);
+        assert_eq!(draft.fixes(), ["run it as root"]);
         assert_eq!(draft.evidence.len(), 2);
     }
 

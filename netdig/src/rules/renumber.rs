@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::View;
 use super::prefixes::Index;
 use super::view::Overlay;
-use crate::context::flannel::NetworkConfig;
+use crate::context::flannel::{NetworkConfig, Origin};
 use crate::context::registry::ApiVersion;
 
 /// Ranges that are anybody's to use (RFC 1918, and RFC 6598 as a last resort).
@@ -197,9 +197,9 @@ pub fn rewritten(
     let key = keys.find(|key| key.api == origin.api && key.key == origin.key)?;
     let mut value: Value = serde_json::from_str(key.value.text()?).ok()?;
     change(value.as_object_mut()?);
+    let command = etcdctl(view, origin.api, Verb::Put);
     let value = quoted(&value.to_string());
-    let command = etcdctl(view, origin.api);
-    Some(format!("{command} {} {value}", quoted(&origin.key)))
+    Some(format!("{command} {} {value}", operand(&origin.key)))
 }
 
 /// A free private range of this length.
@@ -207,8 +207,16 @@ pub fn free(view: &View<'_>, length: u8) -> Option<Ipv4Net> {
     free_v4(&taken(view), length)
 }
 
-/// `etcdctl --endpoints http://10.1.1.95:2379 put`, as the API wants it.
-pub fn etcdctl(view: &View<'_>, api: ApiVersion) -> String {
+/// What etcdctl is to do with a key.
+#[derive(Debug, Clone, Copy)]
+pub enum Verb {
+    Get,
+    Put,
+    Delete,
+}
+
+/// `ETCDCTL_API=3 etcdctl --endpoints http://10.1.1.95:2379 put`, as the API wants it.
+pub fn etcdctl(view: &View<'_>, api: ApiVersion, verb: Verb) -> String {
     let endpoints = view.context.registry.endpoints.iter();
     let alive = endpoints.filter(|one| one.error.is_none());
     let urls: Vec<&str> = alive.map(|one| one.url.as_str()).collect();
@@ -216,9 +224,52 @@ pub fn etcdctl(view: &View<'_>, api: ApiVersion) -> String {
         true => String::new(),
         false => format!(" --endpoints {}", quoted(&urls.join(","))),
     };
-    match api {
-        ApiVersion::V2 => format!("ETCDCTL_API=2 etcdctl{endpoints} set"),
-        ApiVersion::V3 => format!("ETCDCTL_API=3 etcdctl{endpoints} put"),
+    let (number, verb) = match (api, verb) {
+        (ApiVersion::V2, Verb::Get) => (2, "get"),
+        (ApiVersion::V2, Verb::Put) => (2, "set"),
+        (ApiVersion::V2, Verb::Delete) => (2, "rm"),
+        (ApiVersion::V3, Verb::Get) => (3, "get"),
+        (ApiVersion::V3, Verb::Put) => (3, "put"),
+        (ApiVersion::V3, Verb::Delete) => (3, "del"),
+    };
+    format!("ETCDCTL_API={number} etcdctl{endpoints} {verb}")
+}
+
+/// The command that deletes a key.
+pub fn delete(view: &View<'_>, origin: &Origin) -> String {
+    let command = etcdctl(view, origin.api, Verb::Delete);
+    format!("{command} {}", operand(&origin.key))
+}
+
+/// The store that an overlay's keys stand in.
+pub fn api(view: &View<'_>, overlay: &Overlay<'_>) -> ApiVersion {
+    let config = overlay.config.as_ref().map(|config| config.origin.api);
+    let lease = overlay.leases.first().map(|lease| lease.origin.api);
+    config.or(lease).unwrap_or_else(|| read_api(view))
+}
+
+/// The store that answers: v2 where it alone does.
+pub fn read_api(view: &View<'_>) -> ApiVersion {
+    let registry = &view.context.registry;
+    match registry.v2.is_read() && !registry.v3.is_read() {
+        true => ApiVersion::V2,
+        false => ApiVersion::V3,
+    }
+}
+
+/// A word that no option stands for, whatever it begins with.
+pub fn operand(text: &str) -> String {
+    match text.starts_with('-') {
+        true => format!("-- {}", quoted(text)),
+        false => quoted(text),
+    }
+}
+
+/// A link's name where ip(8) would take one that begins with `-` for an option.
+pub fn link(name: &str) -> String {
+    match name.starts_with('-') {
+        true => format!("dev {}", quoted(name)),
+        false => quoted(name),
     }
 }
 
@@ -234,6 +285,14 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_neither_a_command_nor_an_option() {
+        assert_eq!(quoted("a;reboot"), "'a;reboot'");
+        assert_eq!(link("eth0"), "eth0");
+        assert_eq!(link("-force$(x)"), "dev '-force$(x)'");
+        assert_eq!(operand("--from-key"), "-- --from-key");
+    }
 
     fn index(texts: &[&str]) -> Index {
         let nets = texts.iter().map(|text| text.parse().expect("a prefix"));
