@@ -26,6 +26,10 @@ const FILE_INTERVAL: u64 = 10_000;
 /// An evaluation costs at most one part of so many.
 const SHARE: u32 = 20;
 
+/// Findings of one code that are told apart: whoever sends packets chooses what some are keyed
+/// by.
+const MAX_SAID: usize = 1000;
+
 /// ND903: parts of the host could not be read.
 const UNREAD: Code = Code(903);
 
@@ -80,11 +84,16 @@ impl Live {
 
     /// Packets alone: rules that need anything else are silent.
     pub fn nothing_known() -> Live {
+        Live::new(Live::unknown("only packets are looked at"), |_, _| false)
+    }
+
+    /// A context of which nothing could be read, and why.
+    pub fn unknown(why: &str) -> Context {
         let mut context = Context::default();
         for part in UNKNOWN {
-            context.lacks(part, "only packets are looked at", None);
+            context.lacks(part, why, None);
         }
-        Live::new(context, |_, _| false)
+        context
     }
 
     /// Brings the context up to date; whether anything changed.
@@ -107,6 +116,8 @@ pub struct Conclusions {
     live: Live,
     is_file: bool,
     said: BTreeMap<(Code, String), Said>,
+    /// How many of them there are of each code.
+    said_of: BTreeMap<Code, usize>,
     /// Concluded and not yet handed out.
     fresh: Vec<Finding>,
     /// What to write on packets, by number, of findings whose evidence they are.
@@ -139,6 +150,7 @@ impl Conclusions {
             live,
             is_file,
             said: BTreeMap::new(),
+            said_of: BTreeMap::new(),
             fresh: Vec::new(),
             notes: BTreeMap::new(),
             known: Vec::new(),
@@ -306,6 +318,13 @@ impl Conclusions {
             title: finding.title.clone(),
         };
         let key = (finding.code, finding.key.clone());
+        if !self.said.contains_key(&key) {
+            let count = self.said_of.entry(finding.code).or_default();
+            if *count >= MAX_SAID {
+                return;
+            }
+            *count += 1;
+        }
         if self.said.insert(key, said.clone()).as_ref() != Some(&said) {
             self.fresh.push(finding);
         }
@@ -319,4 +338,41 @@ fn packets(finding: &Finding) -> impl Iterator<Item = u64> + '_ {
         .iter()
         .filter(|evidence| evidence.source == "packet")
         .filter_map(|evidence| evidence.place.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_code_cannot_fill_memory_nor_silence_another() {
+        let finding = |code, key: String| Finding {
+            code: Code(code),
+            name: "a",
+            severity: Severity::Info,
+            title: "a".to_owned(),
+            explanation: String::new(),
+            fix: Vec::new(),
+            evidence: Vec::new(),
+            confidence: Confidence::Certain,
+            key,
+            consequences: Vec::new(),
+            cause: None,
+        };
+        let mut conclusions = Conclusions::of_file();
+        for sender in 0..MAX_SAID + 10 {
+            conclusions.add(finding(310, sender.to_string()));
+        }
+        assert_eq!(conclusions.fresh.len(), MAX_SAID);
+        conclusions.add(finding(101, String::new()));
+        // What was said is known still, and said again when it changes.
+        conclusions.add(finding(310, "0".to_owned()));
+        assert_eq!(conclusions.fresh.len(), MAX_SAID + 1);
+        let worse = Finding {
+            severity: Severity::High,
+            ..finding(310, "0".to_owned())
+        };
+        conclusions.add(worse);
+        assert_eq!(conclusions.fresh.len(), MAX_SAID + 2);
+    }
 }

@@ -8,9 +8,14 @@ use super::registry::{Registry, Value};
 pub const MASK: &str = "********";
 
 /// Words that a secret's name has in it.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 13] = [
     "password",
     "passwd",
+    "passphrase",
+    // Pre-shared keys of flannel's ipsec and wireguard backends.
+    "psk",
+    "presharedkey",
+    "preshared_key",
     "secret",
     "token",
     "credential",
@@ -74,7 +79,7 @@ fn is_secret(name: &str) -> bool {
 }
 
 /// A text without its secrets: fields of JSON, `name=value` and `name: value` where the name is
-/// a secret's, and passwords of URLs.
+/// a secret's, passwords of URLs, and private keys in PEM.
 pub fn text(text: &str) -> String {
     if is_secret(text)
         && let Ok(mut json) = serde_json::from_str::<Json>(text)
@@ -89,7 +94,32 @@ pub fn text(text: &str) -> String {
         true => without_named(text),
         false => text.to_owned(),
     };
-    without_passwords(&text)
+    without_private_keys(&without_passwords(&text))
+}
+
+/// The bodies of PEM blocks (RFC 7468) whose label says that they are private keys, masked. One
+/// that was cut has no end: all that is left of it is its body.
+fn without_private_keys(text: &str) -> String {
+    const BEGIN: &str = "-----BEGIN ";
+    const END: &str = "-----END ";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(BEGIN) {
+        let (head, tail) = rest.split_at(at + BEGIN.len());
+        out.push_str(head);
+        let (label, behind) = tail.split_at(tail.find("-----").unwrap_or(tail.len()));
+        out.push_str(label);
+        rest = behind;
+        if !label.contains("PRIVATE") {
+            continue;
+        }
+        let body = behind.strip_prefix("-----").unwrap_or(behind);
+        out.push_str(&behind[..behind.len() - body.len()]);
+        out.push_str(MASK);
+        rest = &body[body.find(END).unwrap_or(body.len())..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Masks what is a secret; whether there was any.
@@ -272,6 +302,39 @@ mod tests {
             ),
             ("/app/odd", "é token=é", "é token=********"),
             ("/x/tokens", "[[[", MASK),
+            (
+                "/coreos.com/network/config",
+                r#"{"Backend":{"PSK":"hunter2","Type":"ipsec"},"Network":"10.1.0.0/16"}"#,
+                r#"{"Backend":{"PSK":"********","Type":"ipsec"},"Network":"10.1.0.0/16"}"#,
+            ),
+            (
+                "/coreos.com/network/config",
+                r#"{"Backend":{"PresharedKey":"hunter2","Type":"wireguard"}}"#,
+                r#"{"Backend":{"PresharedKey":"********","Type":"wireguard"}}"#,
+            ),
+            (
+                "/app/wg",
+                "PresharedKey = hunter2=",
+                "PresharedKey = ********",
+            ),
+            ("/app/passphrase", "hunter2", MASK),
+            (
+                "/app/tls",
+                "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n\
+                 -----BEGIN EC PRIVATE KEY-----\nhunter2\n-----END EC PRIVATE KEY-----\nx",
+                "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n\
+                 -----BEGIN EC PRIVATE KEY-----********-----END EC PRIVATE KEY-----\nx",
+            ),
+            (
+                "/app/tls",
+                "-----BEGIN PRIVATE KEY-----\nhunt",
+                "-----BEGIN PRIVATE KEY-----********",
+            ),
+            (
+                "/app/tls",
+                r#"{"key":"-----BEGIN PRIVATE KEY-----\nhunter2"}"#,
+                r#"{"key":"-----BEGIN PRIVATE KEY-----********"}"#,
+            ),
             ("/x/y", "my secret", "my secret"),
         ] {
             assert_eq!(masked(key, value), wanted, "{key} {value}");

@@ -62,6 +62,9 @@ pub struct Context {
     /// What this netdig remembers of an earlier look at this host.
     pub earlier: Option<Earlier>,
     pub unread: Vec<Unread>,
+    /// What could not be read either, and nobody misses: a registry that was not named, on a
+    /// host without an overlay. Nothing is said of it.
+    pub not_missed: Vec<Unread>,
 }
 
 /// The machine.
@@ -231,10 +234,8 @@ pub struct Earlier {
 impl Context {
     /// Whether a part is there at least partly: nothing said that it is not.
     pub fn has(&self, part: Part) -> bool {
-        !self
-            .unread
-            .iter()
-            .any(|unread| unread.part == part && !unread.partly)
+        let mut unread = self.unread.iter().chain(&self.not_missed);
+        !unread.any(|unread| unread.part == part && !unread.partly)
     }
 
     /// A sysctl as a number.

@@ -86,14 +86,19 @@ pub fn again(context: &mut Context, look: &Look<'_>) {
     let wanted = netlink::critical(context);
     netlink::look_up(context, &wanted);
     if is_without_overlay(context) {
-        // A registry that nobody named is not missed where there is no overlay, nor are
-        // details that only matter to one.
-        let named = look.registry.is_named();
-        context.unread.retain(|one| match one.part {
-            Part::Registry => named,
-            Part::Containers | Part::Sockets => !one.partly,
-            _ => true,
-        });
+        pass_over(context, look.registry.is_named());
+    }
+}
+
+/// A registry that nobody named is not missed where there is no overlay, nor are details that
+/// only matter to one. What needs the registry was not checked all the same.
+fn pass_over(context: &mut Context, named: bool) {
+    for one in std::mem::take(&mut context.unread) {
+        match one.part {
+            Part::Registry if !named => context.not_missed.push(one),
+            Part::Containers | Part::Sockets if one.partly => {}
+            _ => context.unread.push(one),
+        }
     }
 }
 
@@ -163,6 +168,7 @@ const AGAIN: [Part; 8] = [
 
 fn forget(context: &mut Context) {
     context.unread.retain(|one| !AGAIN.contains(&one.part));
+    context.not_missed.clear();
     context.processes.clear();
     context.sockets.clear();
     context.files = Files::default();
@@ -211,5 +217,27 @@ fn host(netns: Option<&str>) -> Host {
         name: text(&told.nodename),
         kernel: text(&told.release),
         netns: netns.map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_misses_was_not_checked_all_the_same() {
+        for (named, said) in [(false, 1), (true, 2)] {
+            let mut context = Context::default();
+            context.lacks(Part::Registry, "no etcd was found", None);
+            context.lacks(Part::Routes, "netlink: EPERM", None);
+            context.lacks(Part::Sockets, "one of another user", None);
+            context.unread[2].partly = true;
+            pass_over(&mut context, named);
+            assert_eq!(context.unread.len(), said, "{named}");
+            assert!(!context.has(Part::Registry) && context.has(Part::Sockets));
+            let report = crate::rules::evaluate(&crate::rules::View::new(&context, None));
+            let mut lacks = report.unchecked.iter().flat_map(|one| &one.lacks);
+            assert!(lacks.any(|&part| part == Part::Registry));
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use decoders::checksum::{self, Verdict};
+use decoders::tcp::TcpFlags;
 use decoders::{Ip, Layer, LinkType, Packet};
 use rustc_hash::FxHashMap;
 
@@ -132,6 +133,12 @@ impl Traffic {
         }
         if sight.frame.data.len() < sight.frame.orig_len as usize && sight.packet.stop.is_some() {
             event = self.note_cut(sight).or(event);
+        }
+        if let Some(tcp) = sight.tcp
+            && !self.stuck.is_empty()
+            && !tcp.edge
+        {
+            self.note_arrived(sight);
         }
         match sight.tcp {
             Some(tcp) if !tcp.edge && !tcp.repeated => event,
@@ -358,6 +365,7 @@ impl Traffic {
             first: at,
             last: at,
             times: 1,
+            arrived: false,
         };
         let (stuck, is_new) = self.stuck.entry(ends, make);
         if stuck.sequence != sequence {
@@ -368,6 +376,25 @@ impl Traffic {
             stuck.last = at;
         }
         Some(Event::Retransmission)
+    }
+
+    /// What a segment acknowledges was not lost on the way, however often it was sent.
+    fn note_arrived(&mut self, sight: &Sight<'_>) {
+        let Some((ip, tcp)) = sight.packet.innermost_ip().zip(sight.packet.tcp()) else {
+            return;
+        };
+        if !tcp.flags().has(TcpFlags::ACK) {
+            return;
+        }
+        let acknowledged = Ends {
+            source: SocketAddr::new(ip.destination(), tcp.destination_port()),
+            destination: SocketAddr::new(ip.source(), tcp.source_port()),
+        };
+        if let Some(stuck) = self.stuck.get_mut(&acknowledged) {
+            // Numbers wrap: beyond is what is less than half of them ahead.
+            let beyond = tcp.acknowledgement().wrapping_sub(stuck.sequence);
+            stuck.arrived |= (1..1 << 31).contains(&beyond);
+        }
     }
 
     fn note_rare(&mut self, sight: &Sight<'_>, within: Option<&Within>) -> Option<Event> {
@@ -538,13 +565,14 @@ fn is_whole(ip: &Ip<'_>) -> bool {
     }
 }
 
-/// Whether the outermost UDP checksum around a tunnel is not right.
+/// Whether the outermost UDP checksum around a tunnel is wrong; one that a card has yet to
+/// complete is none.
 fn is_bad(packet: &Packet<'_>) -> bool {
     if !packet.layers.iter().any(Layer::is_tunnel) {
         return false;
     }
     let outer = checksum::verify(packet).find(|sum| sum.layer == "udp");
-    outer.is_some_and(|sum| matches!(sum.verdict, Verdict::Wrong { .. } | Verdict::Offloaded))
+    outer.is_some_and(|sum| matches!(sum.verdict, Verdict::Wrong { .. }))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, Table
 use serde_json::{Value, json};
 
 use super::finding;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Code, Finding, Severity};
 use crate::rules::{RULES, Report, View};
 
 /// Findings that are shown in full without `--verbose`.
@@ -214,7 +214,8 @@ fn footer(report: &Report, style: ReportStyle, ordered: &[&Finding]) -> String {
     let unchecked = report.unchecked.len();
     let checked = RULES.len() - by_packets - unchecked;
     let mut text = format!("{}; {checked} rules checked", Tally::of(&report.findings));
-    if unchecked > 0 {
+    // Where ND903 has nothing to say, what is unread is not missed.
+    if unchecked > 0 && ordered.iter().any(|one| one.code == Code(903)) {
         text.push_str(&format!(", {unchecked} not (ND903)"));
     }
     if by_packets > 0 {

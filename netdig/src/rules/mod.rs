@@ -63,6 +63,7 @@ mod wire;
 
 pub use draft::Draft;
 pub use evaluate::{Report, Unchecked, evaluate};
+pub use nd403_lease_renumbered::own_subnets;
 pub use view::View;
 
 use crate::context::Part;

@@ -36,6 +36,10 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         if overlay.own_subnet.is_none() {
             continue;
         }
+        if let Some(draft) = no_device(view, overlay) {
+            found.push(draft);
+            continue;
+        }
         let routes = exact_routes(view);
         match overlay.backend.as_deref() {
             Some("vxlan") => vxlan(view, overlay, &routes, found),
@@ -44,6 +48,37 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             _ => {}
         }
     }
+}
+
+/// This host has a lease, and nothing that could carry a packet to the others'.
+fn no_device(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
+    let missing = match overlay.backend.as_deref()? {
+        "vxlan" => backend::vtep(view, overlay).is_none(),
+        "udp" => overlay.links.is_empty(),
+        _ => return None,
+    };
+    let (own, other) = (overlay.own_lease()?, overlay.remote_leases().next()?);
+    if !missing {
+        return None;
+    }
+    let title = format!(
+        "flannel's device is missing: this host has the lease {}, and no route leads to {}",
+        own.subnet,
+        backend::named(other)
+    );
+    let draft = Draft::new(format!("{} device", overlay.key()), title)
+        .because(
+            "flanneld makes the device when it starts, and with the backend udp it goes when flanneld \
+             ends. Without it packets for other hosts' subnets take the default route, and nobody \
+             there knows them.",
+        )
+        .seen(Evidence::new(own.origin.source(), own.origin.place(), backend::named(own)))
+        .seen_all(overlay.origin.iter().cloned())
+        .fix("systemctl status flanneld; journalctl -u flanneld -n 50")
+        .fix("systemctl restart flanneld")
+        .comes_of(Code(304))
+        .comes_of(Code(405));
+    Some(draft)
 }
 
 type Routes<'a> = FxHashMap<IpNet, Vec<&'a Route>>;
@@ -346,6 +381,18 @@ mod tests {
     fn a_neighbour_that_failed_is_none() {
         let failed = "neigh 192.168.13.0 dev flannel.1 FAILED";
         assert!(with(&[ROUTE, failed, FDB])[0].title.contains("neighbour"));
+    }
+
+    #[test]
+    fn a_host_whose_device_is_gone_is_told_once() {
+        let text = CLUSTER
+            .lines()
+            .filter(|line| !line.contains("dev flannel.1") && !line.contains("link flannel.1"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let found = findings(&text, 205);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].title.starts_with("flannel's device is missing"));
     }
 
     #[test]

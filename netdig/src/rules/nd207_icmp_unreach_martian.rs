@@ -2,6 +2,7 @@
 //! tun, cannot arrive.
 use std::net::IpAddr;
 
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::evidence::traffic::{Complained, Complaint, Traffic};
@@ -88,7 +89,8 @@ fn draft(view: &View<'_>, traffic: &Traffic, complaint: &Complaint, told: &Compl
         .seen_all(counter(view, traffic))
         .fix(match complaint.about {
             Some((_, to)) => format!("ip route get {to}  # why it goes into the overlay"),
-            None => format!("ip route show dev {device}"),
+            None if told.interface.is_empty() => "ip route show".to_owned(),
+            None => format!("ip route show dev {}", quoted(device)),
         })
         .fix("# cure what sends these packets into the overlay; accept_local=1 is a diagnosis, no cure")
         .confidence(confidence)

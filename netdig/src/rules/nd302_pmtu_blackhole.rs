@@ -3,6 +3,7 @@ use std::net::IpAddr;
 
 use rustc_hash::FxHashMap;
 
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::evidence::traffic::{FULL_SIZE, Kind, Question, Stuck, Traffic};
@@ -30,7 +31,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     let mut seen: Vec<IpAddr> = Vec::new();
     for (ends, stuck) in traffic.stuck.iter() {
         let to = ends.destination.ip();
-        let is_new = !seen.contains(&to) && stuck.times >= TIMES;
+        let is_new = !seen.contains(&to) && stuck.times >= TIMES && !stuck.arrived;
         if is_new && !is_told(traffic, to) {
             seen.push(to);
             found.push(draft(view, traffic, to, of_segment(traffic, stuck, to)));
@@ -77,7 +78,11 @@ fn of_segment(traffic: &Traffic, stuck: &Stuck, to: IpAddr) -> Hole {
             .into_iter()
             .chain([stuck.last.evidence(what)])
             .collect(),
-        confidence: Confidence::Likely,
+        // Without the handshake nothing shows that anything passes.
+        confidence: match handshake {
+            Some(_) => Confidence::Likely,
+            None => Confidence::Inconclusive,
+        },
         since_ns: stuck.first.ts_ns,
     }
 }
@@ -153,8 +158,15 @@ fn draft(view: &View<'_>, traffic: &Traffic, to: IpAddr, hole: Hole) -> Draft {
     let title =
         format!("packets of {large} bytes to {to} vanish, {passes}, and no router says why");
     let way = view.way(to);
-    let dev = way.as_ref().and_then(|way| way.dev).unwrap_or("DEV");
-    Draft::new(to.to_string(), title)
+    let smaller = way.as_ref().and_then(|way| way.dev).map(|dev| {
+        let dev = quoted(dev);
+        format!("# or, at once, with the pmtu that tracepath tells: ip link set {dev} mtu PMTU")
+    });
+    let tables = match to.is_ipv6() {
+        true => "ip6tables",
+        false => "iptables",
+    };
+    let draft = Draft::new(to.to_string(), title)
         .because(
             "A link on the way takes only smaller packets. The sender set DF, so a router must \
              drop what is too large and say so with ICMP fragmentation-needed; none came, so the \
@@ -164,9 +176,16 @@ fn draft(view: &View<'_>, traffic: &Traffic, to: IpAddr, hole: Hole) -> Draft {
         )
         .seen_all(hole.evidence)
         .fix(format!("tracepath -n {to}  # where it ends"))
-        .fix("# let ICMP type 3 code 4 (ICMPv6 type 2) pass on the way; or, at once:")
-        .fix(format!("ip link set {dev} mtu 1300  # what passes; tracepath tells"))
-        .fix("iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu")
+        .fix("# let ICMP type 3 code 4 (ICMPv6 type 2) pass on the way");
+    let draft = match smaller {
+        Some(line) => draft.fix(line),
+        None => draft,
+    };
+    draft
+        .fix("# of connections that this host forwards, once the route's MTU is right:")
+        .fix(format!(
+            "{tables} -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"
+        ))
         .confidence(traffic.trust(hole.confidence, hole.since_ns, traffic.now_ns))
         .comes_of(Code(301))
 }
@@ -174,7 +193,9 @@ fn draft(view: &View<'_>, traffic: &Traffic, to: IpAddr, hole: Hole) -> Draft {
 #[cfg(test)]
 mod tests {
     use crate::finding::Confidence;
-    use crate::rules::wire::{Wire, echo_reply_to, echo_request, icmp_error, tcp_data, tcp_syn};
+    use crate::rules::wire::{
+        Wire, echo_reply_to, echo_request, icmp_error, syn_ack_to, tcp_ack, tcp_data, tcp_syn,
+    };
 
     const FROM: &str = "10.1.1.95";
     const TO: &str = "10.2.1.2";
@@ -233,6 +254,55 @@ mod tests {
         let found = wire.findings("", 302);
         assert_eq!(found.len(), 1);
         assert!(found[0].title.contains(TO), "{}", found[0].title);
+        // No handshake was seen to succeed.
+        assert_eq!(found[0].confidence, Confidence::Inconclusive);
+    }
+
+    #[test]
+    fn a_handshake_that_passed_makes_it_likely() {
+        let syn = tcp_syn(FROM, TO, 40000, 100);
+        let mut wire = Wire::default();
+        wire.on_link("eth0", None, &syn);
+        wire.on_link("eth0", None, &syn_ack_to(&syn));
+        for pause in [200, 400, 800] {
+            wire.on_link("eth0", None, &tcp_data(FROM, TO, 40000, 101, 1400));
+            wire.pass(pause);
+        }
+        assert_eq!(wire.findings("", 302)[0].confidence, Confidence::Likely);
+        // It was slow, and arrived.
+        wire.on_link("eth0", None, &tcp_ack(TO, FROM, 40000, 1461));
+        assert!(wire.findings("", 302).is_empty());
+    }
+
+    #[test]
+    fn what_acknowledges_less_delivers_nothing() {
+        let syn = tcp_syn(FROM, TO, 40000, 100);
+        let mut wire = Wire::default();
+        wire.on_link("eth0", None, &syn);
+        for pause in [200, 400, 800] {
+            wire.on_link("eth0", None, &tcp_data(FROM, TO, 40000, 101, 1400));
+            wire.on_link("eth0", None, &tcp_ack(TO, FROM, 40000, 101));
+            wire.pass(pause);
+        }
+        assert_eq!(wire.findings("", 302).len(), 1);
+    }
+
+    #[test]
+    fn commands_are_those_of_the_family_and_of_a_known_device() {
+        let lines = |context| {
+            large_echoes(3)
+                .findings(context, 302)
+                .remove(0)
+                .fix
+                .join("\n")
+        };
+        let unknown = lines("");
+        assert!(
+            unknown.contains("\niptables ") && !unknown.contains("mtu PMTU"),
+            "{unknown}"
+        );
+        let known = lines("route 10.2.0.0/16 via 10.1.1.1 dev eth0\nlink eth0 physical");
+        assert!(known.contains("ip link set eth0 mtu PMTU"), "{known}");
     }
 
     #[test]

@@ -84,6 +84,29 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_is_down_is_another_matter() {
+        let mut wire = Wire::default();
+        ask(&mut wire, 4);
+        for state in ["FAILED", "INCOMPLETE"] {
+            let context = format!("neigh {FAR} dev eth0 lladdr 02:00:00:00:00:02 {state}");
+            assert!(wire.findings(&context, 303).is_empty(), "{state}");
+        }
+        // Nothing shows that it is there.
+        for context in [
+            "",
+            "neigh 10.1.1.187 dev eth0 lladdr 02:00:00:00:00:02 STALE",
+        ] {
+            let confidence = wire.findings(context, 303)[0].confidence;
+            assert_eq!(confidence, Confidence::Inconclusive, "{context}");
+        }
+        let ping = echo_request(NEAR, FAR, 64, 84);
+        wire.on_link("eth0", Some(PacketType::Outgoing), &ping);
+        wire.on_link("eth0", Some(PacketType::Host), &echo_reply(FAR, NEAR, 84));
+        let confidence = wire.findings("", 303)[0].confidence;
+        assert_eq!(confidence, Confidence::Likely);
+    }
+
+    #[test]
     fn one_question_is_a_suspicion_and_only_at_the_end() {
         let mut wire = Wire::default();
         ask(&mut wire, 1);

@@ -1,6 +1,7 @@
 //! ND305: SYNs in VXLAN are repeated, and their outer UDP checksum is wrong.
 use std::net::IpAddr;
 
+use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::net::{Link, LinkKind};
@@ -21,6 +22,8 @@ pub const RULE: Rule = Rule {
 const OFFLOAD: &str = "tx-checksum-ip-generic";
 /// SYNs of one connection.
 const TIMES: u32 = 3;
+/// The same, of this host's own, for more than a suspicion: they were seen before the card.
+const MANY: u32 = 5;
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     let Some(traffic) = view.traffic else { return };
@@ -57,11 +60,10 @@ fn judge(
     }
     let device = device.filter(|_| !incoming);
     let what = format!(
-        "{} from {} in VXLAN {}, the {}th of {}: its outer UDP checksum is wrong",
+        "{} from {} in VXLAN {}, sent {} times: its outer UDP checksum is wrong",
         question.what(),
         question.asked.source,
         key.vni.unwrap_or_default(),
-        question.times.min(2),
         question.times
     );
     let (sender, at) = match device {
@@ -88,9 +90,13 @@ fn judge(
         Some(_) => draft,
         None => draft.fix(format!("# on {}:", key.far)),
     };
+    let confidence = match incoming || question.answer.is_some() || question.times >= MANY {
+        true => Confidence::Likely,
+        false => Confidence::Inconclusive,
+    };
     let draft = draft
-        .fix(format!("ethtool -K {at} {OFFLOAD} off"))
-        .confidence(traffic.trust(Confidence::Likely, since, traffic.now_ns));
+        .fix(format!("ethtool -K {} {OFFLOAD} off", quoted(at)))
+        .confidence(traffic.trust(confidence, since, traffic.now_ns));
     Some(draft)
 }
 
@@ -106,7 +112,7 @@ fn offloading<'a>(view: &View<'a>, key: &TunnelKey) -> Option<&'a Link> {
 
 #[cfg(test)]
 mod tests {
-    use crate::finding::Finding;
+    use crate::finding::{Confidence, Finding};
     use crate::observation::PacketType;
     use crate::rules::testing::context;
     use crate::rules::wire::{Wire, tcp_syn, vxlan_with_checksum};
@@ -149,6 +155,30 @@ mod tests {
             found[0].title.contains("made by 10.1.1.187"),
             "{}",
             found[0].title
+        );
+    }
+
+    #[test]
+    fn what_is_sent_here_is_a_suspicion_until_there_is_more() {
+        let confidence =
+            |times, packet_type, on| syns(times, Some(0x1234), packet_type, on)[0].confidence;
+        use Confidence::{Inconclusive, Likely};
+        assert_eq!(confidence(4, PacketType::Outgoing, true), Inconclusive);
+        assert_eq!(confidence(5, PacketType::Outgoing, true), Likely);
+        assert_eq!(confidence(4, PacketType::Host, false), Likely);
+    }
+
+    #[test]
+    fn what_a_card_has_yet_to_complete_is_not_wrong() {
+        let inner = tcp_syn("192.168.69.2", "192.168.13.2", 40000, 100);
+        let datagram = vxlan_with_checksum("10.1.1.95", "10.1.1.187", 1, &inner, None).len() - 20;
+        // The sum of the pseudo-header alone: addresses, protocol, length (RFC 768).
+        let words = [0x0a01, 0x015f, 0x0a01, 0x01bb, 17, datagram as u32];
+        let partial = words.iter().sum::<u32>() as u16;
+        assert!(syns(6, Some(partial), PacketType::Outgoing, true).is_empty());
+        assert_eq!(
+            syns(6, Some(partial ^ 1), PacketType::Outgoing, true).len(),
+            1
         );
     }
 

@@ -1,4 +1,5 @@
 //! This host's subnet is another than it was.
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -6,10 +7,10 @@ use ipnet::IpNet;
 use super::renumber::{self, Verb, etcdctl};
 use super::view::Overlay;
 use super::{Draft, Rule, View};
-use crate::context::Part;
 use crate::context::flannel::Lease;
 use crate::context::net::LinkKind;
 use crate::context::registry::ApiVersion;
+use crate::context::{Context, Part};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -38,6 +39,19 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             found.push(draft(view, overlay, now, place, &stale));
         }
     }
+}
+
+/// The subnets that this host has, by network: what a later look is compared with.
+pub fn own_subnets(context: &Context) -> BTreeMap<String, String> {
+    let view = View::new(context, None);
+    let of = |overlay: &Overlay<'_>| {
+        let subnet = present(&view, overlay).map(|(net, ..)| net.to_string());
+        let networks = overlay.networks.iter().map(ToString::to_string);
+        Vec::from_iter(networks.zip(std::iter::repeat(subnet)))
+    };
+    let all = view.overlays.iter().flat_map(of);
+    all.filter_map(|(network, subnet)| Some((network, subnet?)))
+        .collect()
 }
 
 /// The subnet that this host has by its lease; where there is none to see, by subnet.env.

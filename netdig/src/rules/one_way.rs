@@ -34,6 +34,11 @@ pub fn one_way<'a>(
         if !oriented || sent.questions == 0 || is_heard(traffic, key) {
             continue;
         }
+        let peer = peer(view, traffic, key.far);
+        // A host that is down carries nothing, whatever its tunnels are like.
+        if matches!(peer, Peer::Down) {
+            continue;
+        }
         let waited = traffic.now_ns.saturating_sub(sent.first_question.ts_ns);
         let enough = match traffic.ended {
             true => LAST_WAIT_NS,
@@ -43,7 +48,8 @@ pub fn one_way<'a>(
         if waited < enough || found.iter().any(|one| one.key.far == key.far) {
             continue;
         }
-        let confidence = match sent.questions >= MANY && waited >= WAIT_NS {
+        let enough = sent.questions >= MANY && waited >= WAIT_NS;
+        let confidence = match enough && matches!(peer, Peer::Alive(_)) {
             true => Confidence::Likely,
             false => Confidence::Inconclusive,
         };
@@ -51,7 +57,7 @@ pub fn one_way<'a>(
             key,
             sent,
             confidence: traffic.trust(confidence, sent.first.ts_ns, traffic.now_ns),
-            evidence: evidence(view, traffic, key, sent, waited),
+            evidence: evidence(traffic, key, sent, waited, peer),
         });
     }
     found
@@ -67,11 +73,11 @@ fn is_heard(traffic: &Traffic, key: &TunnelKey) -> bool {
 }
 
 fn evidence(
-    view: &View<'_>,
     traffic: &Traffic,
     key: &TunnelKey,
     sent: Sums,
     waited: u64,
+    peer: Peer,
 ) -> Vec<Evidence> {
     let what = match question(traffic, key) {
         Some(question) => format!(
@@ -86,7 +92,9 @@ fn evidence(
         None => format!("a packet leaves in {} for {}", key.protocol, key.far),
     };
     let mut evidence = vec![sent.first_question.evidence(what)];
-    evidence.extend(alive(view, traffic, key.far));
+    if let Peer::Alive(how) | Peer::Unknown(Some(how)) = peer {
+        evidence.push(how);
+    }
     evidence
 }
 
@@ -95,28 +103,55 @@ fn question<'a>(traffic: &'a Traffic, key: &TunnelKey) -> Option<&'a Question> {
     questions.find(|question| question.tunnel.as_ref() == Some(key))
 }
 
-/// What tells that the peer answers otherwise.
-fn alive(view: &View<'_>, traffic: &Traffic, peer: IpAddr) -> Option<Evidence> {
-    let answered = traffic
+/// Whether the host at the tunnel's other end is there at all, and what tells it.
+enum Peer {
+    Alive(Evidence),
+    /// ND408 speaks of it.
+    Down,
+    Unknown(Option<Evidence>),
+}
+
+fn peer(view: &View<'_>, traffic: &Traffic, peer: IpAddr) -> Peer {
+    let answer = traffic
         .questions
         .iter()
         .map(|(_, question)| question)
-        .find(|one| {
-            one.asked.destination == peer
-                && one.answer.is_some()
-                && !one.in_tunnel
-                && !matches!(one.asked.kind, Kind::Dns { .. })
-        });
-    if let Some(answer) = answered.and_then(|one| one.answer) {
-        return Some(answer.evidence(format!("{peer} answers otherwise")));
+        .filter(|one| one.asked.destination == peer && !one.in_tunnel)
+        .filter(|one| !matches!(one.asked.kind, Kind::Dns { .. }))
+        .find_map(|one| one.answer);
+    if let Some(answer) = answer {
+        return Peer::Alive(answer.evidence(format!("{peer} answers otherwise")));
     }
-    let neighbours = &view.context.net.neighbours;
-    let known = neighbours.iter().find(|one| one.address == peer)?;
-    let place = format!("{peer} dev {} {}", known.link, known.state);
-    let what = match known.state.as_str() {
-        "REACHABLE" | "DELAY" | "PROBE" => "the peer is there, on the link",
-        "FAILED" | "INCOMPLETE" => "the peer does not answer on the link either",
-        _ => "what the link knows of the peer",
-    };
-    Some(Evidence::new("neighbour", place, what))
+    let asked_itself = traffic.questions.iter().find(|(asked, question)| {
+        asked.source == peer && !question.in_tunnel && question.tunnel.is_none()
+    });
+    if let Some((_, question)) = asked_itself {
+        let what = format!("{} comes from {peer} itself", question.what());
+        return Peer::Alive(question.first().evidence(what));
+    }
+    on_link(view, peer)
+}
+
+/// What the links know of a peer; it is down where all that know it got no answer.
+fn on_link(view: &View<'_>, peer: IpAddr) -> Peer {
+    let mut failed = false;
+    let mut known = None;
+    for one in &view.context.net.neighbours {
+        if one.address != peer {
+            continue;
+        }
+        let place = format!("{peer} dev {} {}", one.link, one.state);
+        let evidence = |what: &str| Evidence::new("neighbour", place, what);
+        match one.state.as_str() {
+            "FAILED" | "INCOMPLETE" => failed = true,
+            "REACHABLE" | "DELAY" | "PROBE" => {
+                return Peer::Alive(evidence("the peer is there, on the link"));
+            }
+            _ => known = Some(evidence("what the link knows of the peer")),
+        }
+    }
+    match failed && known.is_none() {
+        true => Peer::Down,
+        false => Peer::Unknown(known),
+    }
 }

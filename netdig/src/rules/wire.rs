@@ -356,6 +356,13 @@ pub fn tcp_data(
     ipv4(source, destination, 6, 64, &segment)
 }
 
+/// A segment without data that acknowledges one of [`tcp_data`]'s connection, `port` its
+/// receiver's.
+pub fn tcp_ack(source: &str, destination: &str, port: u16, acknowledged: u32) -> Vec<u8> {
+    let segment = tcp((80, port), (901, acknowledged), 0x10, 0);
+    ipv4(source, destination, 6, 64, &segment)
+}
+
 /// In VXLAN without an outer checksum.
 pub fn vxlan(near: &str, far: &str, vni: u32, inner: &[u8]) -> Vec<u8> {
     vxlan_with_checksum(near, far, vni, inner, None)

@@ -1,7 +1,8 @@
 //! What the host says while packets flow: a thread of its own reads it, follows the kernel's
 //! changes, and hands over a context whenever there is news.
+use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -10,10 +11,11 @@ use crate::cli::overlay::OverlayArgs;
 use crate::commands::privileges;
 use crate::conclusions::{Live, When};
 use crate::context::namespace::{Namespace, inside};
-use crate::context::netlink::{Follower, refresh};
+use crate::context::netlink::{Changes, Follower, refresh};
 use crate::context::read::{Look, again, within};
 use crate::context::registry::Options;
-use crate::context::{Context, Part, counters};
+use crate::context::{Context, Earlier, Part, counters};
+use crate::rules::own_subnets;
 
 /// How often counters are read, and how long the kernel's changes are gathered at least.
 const COUNTERS: Duration = Duration::from_secs(1);
@@ -30,95 +32,140 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub fn watch(args: &OverlayArgs) -> Result<Live> {
     let registry = args.etcd.options()?;
     let netns = args.netns.clone();
-    let (news, hear) = channel();
+    let hear = Arc::new(Slot::default());
+    let tell = Arc::clone(&hear);
     std::thread::Builder::new()
         .name("context".to_owned())
-        .spawn(move || look_on(netns.as_deref(), &registry, &news))
+        .spawn(move || look_on(netns.as_deref(), &registry, &tell))
         .context("cannot start a thread that looks at the host")?;
     let mut first = true;
     let unknown = Live::nothing_known().context;
     Ok(Live::new(unknown, move |context, when| {
-        take(&hear, context, &mut first, when)
-    }))
-}
-
-/// Takes the newest context that has come.
-fn take(hear: &Receiver<Context>, context: &mut Context, first: &mut bool, when: When) -> bool {
-    let mut changed = false;
-    loop {
-        let patience = match (when, *first) {
+        let patience = match (when, first) {
             (When::Ending, true) => PATIENCE,
             _ => Duration::ZERO,
         };
-        let news = match patience.is_zero() {
-            true => hear
-                .try_recv()
-                .map_err(|error| error == TryRecvError::Empty),
-            false => hear
-                .recv_timeout(patience)
-                .map_err(|error| error == RecvTimeoutError::Timeout),
-        };
-        let Ok(news) = news else {
-            return changed;
-        };
-        *context = news;
-        *first = false;
-        changed = true;
+        let changed = hear.take(context, patience);
+        first &= !changed;
+        changed
+    }))
+}
+
+/// What has changed since the last look.
+enum News {
+    Whole(Box<Context>),
+    Counters(BTreeMap<String, u64>),
+}
+
+/// Room for the newest news alone: who is late to take it misses what is old, and no memory
+/// fills meanwhile.
+#[derive(Default)]
+struct Slot {
+    news: Mutex<Option<News>>,
+    came: Condvar,
+}
+
+impl Slot {
+    /// Puts news in the place of older ones; false where nobody takes them any more.
+    fn put(self: &Arc<Slot>, news: News) -> bool {
+        if Arc::strong_count(self) == 1 {
+            return false;
+        }
+        let mut slot = self.lock();
+        match (&mut *slot, news) {
+            (Some(News::Whole(waiting)), News::Counters(counters)) => waiting.counters = counters,
+            (slot, news) => *slot = Some(news),
+        }
+        self.came.notify_all();
+        true
+    }
+
+    /// Brings a context up to date, with what comes within `patience` at the latest; whether
+    /// there was news.
+    fn take(&self, context: &mut Context, patience: Duration) -> bool {
+        let mut slot = self.lock();
+        if !patience.is_zero() {
+            let none = |slot: &mut Option<News>| slot.is_none();
+            let waited = self.came.wait_timeout_while(slot, patience, none);
+            slot = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        match slot.take() {
+            None => return false,
+            Some(News::Whole(news)) => *context = *news,
+            Some(News::Counters(counters)) => context.counters = counters,
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<News>> {
+        // What is in it is whole at any time.
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The thread: within the namespace from its beginning to its end.
-fn look_on(netns: Option<&str>, registry: &Options, news: &Sender<Context>) {
-    let Ok(namespace) = netns.map(Namespace::open).transpose() else {
-        return;
-    };
-    let look = Look {
-        namespace: namespace.as_ref(),
-        netns,
-        registry,
-    };
-    // Where it cannot be entered, packets alone are judged.
-    let _ = inside(namespace.as_ref(), || follow(&look, news));
+fn look_on(netns: Option<&str>, registry: &Options, news: &Arc<Slot>) {
+    let looked = netns
+        .map(Namespace::open)
+        .transpose()
+        .and_then(|namespace| {
+            let look = Look {
+                namespace: namespace.as_ref(),
+                netns,
+                registry,
+            };
+            inside(namespace.as_ref(), || follow(&look, news))?
+        });
+    // Packets alone are judged then, and what is said of the rest is why.
+    if let Err(error) = looked {
+        let why = format!("the host cannot be looked at while packets flow: {error:#}");
+        news.put(News::Whole(Box::new(Live::unknown(&why))));
+    }
 }
 
-fn follow(look: &Look<'_>, news: &Sender<Context>) {
-    // What changes while it is read is told afterwards.
+fn follow(look: &Look<'_>, news: &Arc<Slot>) -> Result<()> {
+    // What changes while it is read is told afterwards. Where nobody can be asked to tell it,
+    // it is read each second.
     let mut follower = Follower::open().ok();
     let mut context = within(look);
     // The firewall is read: what is left needs no more than a running overlay.
-    let _ = privileges::drop_unneeded();
-    if news.send(context.clone()).is_err() {
-        return;
+    privileges::drop_unneeded().context("cannot give up capabilities")?;
+    if !news.put(News::Whole(Box::new(context.clone()))) {
+        return Ok(());
     }
     let mut last = Instant::now();
     loop {
-        let told = wait(follower.as_ref());
-        let before = context.counters.clone();
-        let mut changed = false;
-        if told {
-            std::thread::sleep(GATHER);
-            let changes = follower.as_mut().map(Follower::changes).unwrap_or_default();
-            changed = !changes.is_empty();
+        let changes = changes(follower.as_mut());
+        let mut changed = !changes.is_empty();
+        if changed {
             refresh(&mut context, &changes);
         }
-        context.unread.retain(|one| one.part != Part::Counters);
-        counters::read(&mut context);
+        let before = context.counters.clone();
+        changed |= read_counters(&mut context);
         if last.elapsed() >= REST {
             last = Instant::now();
+            remember(&mut context);
             again(&mut context, look);
             changed = true;
         }
-        if (changed || context.counters != before) && news.send(context.clone()).is_err() {
-            return;
+        let heard = match changed {
+            true => news.put(News::Whole(Box::new(context.clone()))),
+            false if context.counters != before => {
+                news.put(News::Counters(context.counters.clone()))
+            }
+            false => Arc::strong_count(news) > 1,
+        };
+        if !heard {
+            return Ok(());
         }
     }
 }
 
-/// Waits for the kernel's news, a second at most; whether there are any.
-fn wait(follower: Option<&Follower>) -> bool {
+/// Waits for the kernel's changes, a second at most, and gathers those that come together.
+fn changes(follower: Option<&mut Follower>) -> Changes {
     let Some(follower) = follower else {
         std::thread::sleep(COUNTERS);
-        return false;
+        return Changes::all();
     };
     let mut poll = libc::pollfd {
         fd: follower.fd().as_raw_fd(),
@@ -126,5 +173,94 @@ fn wait(follower: Option<&Follower>) -> bool {
         revents: 0,
     };
     // SAFETY: one descriptor that is open, and its structure.
-    unsafe { libc::poll(&raw mut poll, 1, COUNTERS.as_millis() as i32) > 0 }
+    if unsafe { libc::poll(&raw mut poll, 1, COUNTERS.as_millis() as i32) } <= 0 {
+        return Changes::default();
+    }
+    std::thread::sleep(GATHER);
+    follower.changes()
+}
+
+/// Reads the counters; whether another part of them than before can be read.
+fn read_counters(context: &mut Context) -> bool {
+    let (before, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut context.unread)
+        .into_iter()
+        .partition(|one| one.part == Part::Counters);
+    context.unread = rest;
+    counters::read(context);
+    let now = context.unread.iter();
+    !now.filter(|one| one.part == Part::Counters).eq(&before)
+}
+
+/// Keeps the subnets that this host was first seen with, for ND403.
+fn remember(context: &mut Context) {
+    let subnets = own_subnets(context);
+    if subnets.is_empty() {
+        return;
+    }
+    let taken_ns = context.taken_ns;
+    let earlier = context.earlier.get_or_insert_with(|| Earlier {
+        taken_ns,
+        ..Earlier::default()
+    });
+    for (network, subnet) in subnets {
+        earlier.subnets.entry(network).or_insert(subnet);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::files::{Files, SubnetEnv};
+
+    fn counted(value: u64) -> BTreeMap<String, u64> {
+        BTreeMap::from([("TcpExt.ListenDrops".to_owned(), value)])
+    }
+
+    fn whole(taken_ns: u64) -> News {
+        News::Whole(Box::new(Context {
+            taken_ns,
+            ..Context::default()
+        }))
+    }
+
+    #[test]
+    fn the_newest_wins_and_counters_come_on_top() {
+        let hear = Arc::new(Slot::default());
+        let tell = Arc::clone(&hear);
+        let mut context = Context::default();
+        assert!(!hear.take(&mut context, Duration::ZERO));
+        for news in [whole(1), whole(2), News::Counters(counted(3))] {
+            assert!(tell.put(news));
+        }
+        assert!(hear.take(&mut context, PATIENCE));
+        assert_eq!((context.taken_ns, &context.counters), (2, &counted(3)));
+        assert!(!hear.take(&mut context, Duration::ZERO));
+        assert!(tell.put(News::Counters(counted(4))));
+        assert!(hear.take(&mut context, Duration::ZERO));
+        assert_eq!((context.taken_ns, &context.counters), (2, &counted(4)));
+        drop(hear);
+        assert!(!tell.put(whole(5)), "nobody hears it");
+    }
+
+    #[test]
+    fn the_first_subnet_is_remembered() {
+        let subnet = |subnet: &str| Context {
+            files: Files {
+                subnet_env: vec![SubnetEnv {
+                    file: "/run/flannel/subnet.env".to_owned(),
+                    network: "192.168.0.0/16".parse().into_iter().collect(),
+                    subnet: subnet.parse().ok(),
+                    ..SubnetEnv::default()
+                }],
+                ..Files::default()
+            },
+            ..Context::default()
+        };
+        let mut context = subnet("192.168.69.1/24");
+        remember(&mut context);
+        context.files = subnet("192.168.70.1/24").files;
+        remember(&mut context);
+        let subnets = context.earlier.expect("a subnet is known").subnets;
+        assert_eq!(subnets["192.168.0.0/16"], "192.168.69.0/24");
+    }
 }

@@ -117,6 +117,8 @@ pub struct Stuck {
     pub last: Moment,
     /// Retransmissions, at least [`super::APART_NS`] apart.
     pub times: u32,
+    /// The other end has acknowledged it.
+    pub arrived: bool,
 }
 
 /// Frames of one interface whose decoding the snap length cut.
