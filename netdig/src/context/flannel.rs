@@ -277,11 +277,11 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
         public_ipv6: parsed("PublicIPv6", raw.public_ipv6.as_deref())?,
         backend: named(raw.backend_type),
         vni: data.vni,
-        vtep_mac: data.vtep_mac.filter(is_mac),
+        vtep_mac: data.vtep_mac.filter(|text| is_mac(text)),
         vtep_mac_v6: raw
             .backend_v6_data
             .and_then(|data| data.vtep_mac)
-            .filter(is_mac),
+            .filter(|text| is_mac(text)),
         ttl: key.ttl,
         granted_ttl: key.granted_ttl,
         version: key.version,
@@ -289,7 +289,7 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
 }
 
 /// Six pairs of hexadecimal digits, as flannel writes them. It goes into commands.
-fn is_mac(text: &String) -> bool {
+fn is_mac(text: &str) -> bool {
     let pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
     text.split(':').count() == 6 && text.split(':').all(pair)
 }

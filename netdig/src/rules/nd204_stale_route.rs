@@ -114,7 +114,7 @@ fn draft(view: &View<'_>, overlay: &Overlay<'_>, route: &Route, why: &Why<'_>) -
         .unread
         .iter()
         .any(|one| one.part == Part::Registry);
-    let draft = Draft::new(route.to_string(), title)
+    let draft = Draft::new(format!("{} {route}", overlay.key()), title)
         .because(explanation)
         .seen(Evidence::new(
             "route",
@@ -150,7 +150,7 @@ fn delete(route: &Route) -> String {
         command.push_str(&format!(" via {via}"));
     }
     if let Some(dev) = route.dev() {
-        command.push_str(&format!(" dev {dev}"));
+        command.push_str(&format!(" dev {}", quoted(dev)));
     }
     if route.metric > 0 {
         command.push_str(&format!(" metric {}", route.metric));

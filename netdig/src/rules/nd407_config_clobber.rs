@@ -5,6 +5,7 @@ use super::renumber::quoted;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::flannel::{self, FlannelNetwork};
+use crate::context::mask::MASK;
 use crate::context::registry::{Key, Value};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
@@ -89,6 +90,9 @@ fn clobbered(key: &Key, network: &FlannelNetwork) -> Option<Draft> {
     let before = &values[1];
     let (name, text) = (quoted(&key.key), quoted(before.text));
     let put = match key.version {
+        _ if before.text.contains(MASK) => {
+            "# it holds a secret, which is masked here: write it from where you keep it".to_owned()
+        }
         Some(_) => format!("etcdctl put {name} {text}"),
         None => format!("ETCDCTL_API=2 etcdctl set {name} {text}"),
     };

@@ -9,6 +9,7 @@ use super::View;
 use super::prefixes::Index;
 use super::view::Overlay;
 use crate::context::flannel::{NetworkConfig, Origin};
+use crate::context::mask::MASK;
 use crate::context::registry::ApiVersion;
 
 /// Ranges that are anybody's to use (RFC 1918, and RFC 6598 as a last resort).
@@ -195,7 +196,9 @@ pub fn rewritten(
     let origin = &config.origin;
     let mut keys = view.context.registry.keys.iter();
     let key = keys.find(|key| key.api == origin.api && key.key == origin.key)?;
-    let mut value: Value = serde_json::from_str(key.value.text()?).ok()?;
+    // What was masked must not be written back.
+    let text = key.value.text().filter(|text| !text.contains(MASK))?;
+    let mut value: Value = serde_json::from_str(text).ok()?;
     change(value.as_object_mut()?);
     let command = etcdctl(view, origin.api, Verb::Put);
     let value = quoted(&value.to_string());
