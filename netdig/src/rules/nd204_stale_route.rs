@@ -1,6 +1,7 @@
 //! ND204: a route into the overlay's range that no lease backs, or another way than the lease's.
 use std::net::IpAddr;
 
+use super::renumber::quoted;
 use super::view::Overlay;
 use super::{Draft, Rule, View, backend, collisions};
 use crate::context::Part;
