@@ -152,8 +152,7 @@ fn evidence(lease: &Lease) -> Evidence {
 /// One lease that hosts write in turn, each with its own MAC address and all with one PublicIP.
 fn shared(view: &View<'_>, lease: &Lease) -> Option<Draft> {
     let address = lease.public_ip.filter(|one| nat(*one).is_none())?;
-    let mut keys = view.context.registry.keys.iter();
-    let key = keys.find(|key| key.api == lease.origin.api && key.key == lease.origin.key)?;
+    let key = view.key(&lease.origin)?;
     let mac = |text: &str| {
         let value: serde_json::Value = serde_json::from_str(text).ok()?;
         let same = value["PublicIP"].as_str() == Some(&address.to_string());

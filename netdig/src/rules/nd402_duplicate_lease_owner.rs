@@ -41,8 +41,7 @@ pub struct Owners {
 /// own subnet, and another host that lives has it.
 pub fn owners(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> Option<Owners> {
     let now = lease.public_ip.filter(|ip| nat(*ip).is_none())?;
-    let mut keys = view.context.registry.keys.iter();
-    let key = keys.find(|key| key.api == lease.origin.api && key.key == lease.origin.key)?;
+    let key = view.key(&lease.origin)?;
     if let Some(owners) = alternating(view, key, now) {
         return Some(owners);
     }
@@ -81,11 +80,14 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: Ipv4Addr) 
     let file = overlay.subnet_env?;
     let mine = file.subnet?.trunc() == ipnet::IpNet::V4(lease.subnet);
     let net = &view.context.net;
+    if !mine {
+        return None;
+    }
     let neighbour = net
         .neighbours
         .iter()
         .find(|one| one.address == IpAddr::V4(now) && one.mac.is_some())?;
-    if !mine || net.is_local(IpAddr::V4(now)) || neighbour.state == "FAILED" {
+    if net.is_local(IpAddr::V4(now)) || neighbour.state == "FAILED" {
         return None;
     }
     let mut way = net

@@ -7,7 +7,9 @@ use super::overlay::overlays;
 pub use super::overlay::{Overlay, flannel_backend};
 use super::routing::Routing;
 use crate::context::Context;
+use crate::context::flannel::Origin;
 use crate::context::net::{Answer, Lookup, Route};
+use crate::context::registry::{ApiVersion, Key};
 use crate::evidence::traffic::Traffic;
 
 /// All that a rule may know.
@@ -19,6 +21,7 @@ pub struct View<'a> {
     /// What packets showed, where packets are seen.
     pub traffic: Option<&'a Traffic>,
     lookups: FxHashMap<IpAddr, &'a Lookup>,
+    keys: FxHashMap<(ApiVersion, &'a str), &'a Key>,
     /// This namespace's own addresses.
     local: FxHashSet<IpAddr>,
     /// Devices that carry an overlay, each with the overlay's place in `overlays`.
@@ -36,12 +39,14 @@ impl<'a> View<'a> {
             .collect();
         // The first answer for a destination counts, as in `Network::lookup`.
         let lookups = context.net.lookups.iter().rev();
+        let keys = context.registry.keys.iter().rev();
         View {
             context,
             overlays,
             routing: Routing::new(&context.net.routes, &context.net.rules),
             traffic,
             lookups: lookups.map(|one| (one.destination, one)).collect(),
+            keys: keys.map(|key| ((key.api, key.key.as_str()), key)).collect(),
             local,
             overlay_links,
         }
@@ -73,6 +78,11 @@ impl<'a> View<'a> {
         let some = self.overlays.iter().any(Overlay::is_joined);
         let joined = self.overlays.iter();
         joined.filter(move |one| !some || one.is_joined())
+    }
+
+    /// The key that a fact of flannel's stands in.
+    pub fn key(&self, origin: &Origin) -> Option<&'a Key> {
+        self.keys.get(&(origin.api, origin.key.as_str())).copied()
     }
 
     /// How a packet of this host gets to `destination`: the kernel's answer where it was
