@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::print::{object, print, unix_now};
+use super::print::{object, print};
 use crate::cli::doctor::{DoctorArgs, ReportFormat};
 use crate::cli::overlay::Color;
 use crate::context::namespace::Namespace;
@@ -14,6 +14,7 @@ use crate::finding::{Finding, Severity};
 use crate::output::report::{ReportStyle, Tally};
 use crate::output::{finding, report};
 use crate::rules::{Report, View, evaluate};
+use crate::source::probe::unix_now;
 
 /// Runs `netdig doctor`; false where there is a finding at or above `--fail-on`.
 ///

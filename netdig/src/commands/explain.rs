@@ -3,10 +3,11 @@ use anyhow::{Result, bail};
 use comfy_table::{Table, presets};
 use serde_json::json;
 
-use super::print::{object, print, unix_now};
+use super::print::{object, print};
 use crate::cli::doctor::{ExplainArgs, ReportFormat, RulesArgs};
 use crate::finding::Code;
 use crate::rules::{RULES, Rule};
+use crate::source::probe::unix_now;
 
 /// Prints the page of one finding.
 ///
@@ -17,7 +18,7 @@ pub fn explain(args: &ExplainArgs) -> Result<bool> {
     let code: Option<Code> = wanted.parse().ok();
     let by_name = |rule: &&Rule| Some(rule.code) == code || rule.name.eq_ignore_ascii_case(wanted);
     match RULES.iter().find(by_name) {
-        Some(rule) => print(rule.page.trim_end()),
+        Some(rule) => print(rule.page.trim_end()).map(|()| true),
         None => bail!(
             "this netdig has no finding `{}`; `netdig rules` lists those that it has",
             wanted.escape_debug()
@@ -38,7 +39,7 @@ pub fn rules(args: &RulesArgs) -> Result<bool> {
             }
             Ok(true)
         }
-        ReportFormat::Text | ReportFormat::Table => print(&table().trim_fmt()),
+        ReportFormat::Text | ReportFormat::Table => print(&table().trim_fmt()).map(|()| true),
     }
 }
 

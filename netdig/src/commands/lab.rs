@@ -5,18 +5,17 @@ mod run;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::print::{object, print};
 use crate::cli::lab::{LabCommand, LabFormat, Programs};
 use crate::lab::scenario::{self, Scenario, Step};
 use crate::lab::{self, Lab, Status, flannel, programs, tunnel};
-use crate::output::clock::Clock;
+use crate::source::probe::unix_now;
 use nearest::nearest;
 
 /// Runs the command. `true` stands for exit code 0, `false` for 1: a run whose
@@ -54,14 +53,13 @@ pub fn lab(command: LabCommand) -> Result<bool> {
 }
 
 fn list(format: LabFormat) -> Result<bool> {
-    let mut out = io::stdout().lock();
     for slug in scenario::names() {
         let scenarios = scenario::find(slug)?;
         match format {
-            LabFormat::Text => print(&mut out, group(slug, &scenarios))?,
+            LabFormat::Text => print(&group(slug, &scenarios))?,
             LabFormat::Json => {
                 for scenario in &scenarios {
-                    print(&mut out, object("scenario", listed(scenario)))?;
+                    print(&object("scenario", unix_now(), listed(scenario)))?;
                 }
             }
         }
@@ -159,7 +157,7 @@ fn up(scenario: &str, name: Option<String>) -> Result<bool> {
     let lab = lab::up(&name, scenario)?;
     let text = next(&name, &lab);
     lab.keep()?;
-    print(&mut io::stdout().lock(), text)?;
+    print(&text)?;
     Ok(true)
 }
 
@@ -198,33 +196,27 @@ fn next(name: &str, lab: &Lab) -> String {
 
 fn status(format: LabFormat) -> Result<bool> {
     let labs = lab::all()?;
-    let mut out = io::stdout().lock();
     if labs.is_empty() && format == LabFormat::Text {
-        print(
-            &mut out,
-            "no lab stands; `netdig lab list` shows what can be built".to_owned(),
-        )?;
+        print("no lab stands; `netdig lab list` shows what can be built")?;
     }
     for lab in labs {
         let status = lab.status();
-        print(
-            &mut out,
-            match format {
-                LabFormat::Text => status_text(&status),
-                LabFormat::Json => object(
-                    "lab",
-                    json!({
-                        "name": status.name, "scenario": status.scenario, "state": status.state,
-                        "places": status.places.iter().map(|place| json!({
-                            "name": place.name, "namespace": place.namespace, "exists": place.exists,
-                        })).collect::<Vec<_>>(),
-                        "processes": status.processes.iter().map(|(name, pid, alive)| json!({
-                            "name": name, "pid": pid, "alive": alive,
-                        })).collect::<Vec<_>>(),
-                    }),
-                ),
-            },
-        )?;
+        print(&match format {
+            LabFormat::Text => status_text(&status),
+            LabFormat::Json => object(
+                "lab",
+                unix_now(),
+                json!({
+                    "name": status.name, "scenario": status.scenario, "state": status.state,
+                    "places": status.places.iter().map(|place| json!({
+                        "name": place.name, "namespace": place.namespace, "exists": place.exists,
+                    })).collect::<Vec<_>>(),
+                    "processes": status.processes.iter().map(|(name, pid, alive)| json!({
+                        "name": name, "pid": pid, "alive": alive,
+                    })).collect::<Vec<_>>(),
+                }),
+            ),
+        })?;
     }
     Ok(true)
 }
@@ -307,27 +299,4 @@ fn no_such_lab(name: &str) -> Result<String> {
         Some(near) => format!("no lab {name} stands; did you mean {near}?"),
         None => format!("no lab {name} stands; see `netdig lab status`"),
     })
-}
-
-/// One line, or several; a reader who went away ends the output, not the work.
-fn print(out: &mut impl Write, text: String) -> Result<()> {
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write to standard output"),
-    }
-}
-
-/// A JSON line with the fields that every object has.
-fn object(kind: &str, mut fields: Value) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let ts_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-    let mut ts = Vec::new();
-    Clock::rfc3339().push(&mut ts, ts_ns);
-    fields["schema"] = json!("netdig/1");
-    fields["kind"] = json!(kind);
-    fields["ts"] = json!(String::from_utf8_lossy(&ts));
-    fields["ts_ns"] = json!(ts_ns);
-    fields.to_string()
 }

@@ -20,14 +20,15 @@ pub struct Unchecked {
     pub lacks: Vec<Part>,
 }
 
-/// Evaluates every rule that has what it needs. A rule that needs packets is passed over
-/// where there are none: it is no part of such a look.
+/// A rule that needs packets is no part of a look without any.
+pub(super) fn concerns(rule: &Rule, view: &View<'_>) -> bool {
+    view.traffic.is_some() || !rule.needs_packets()
+}
+
+/// Evaluates every rule that is part of this look and has what it needs.
 pub fn evaluate(view: &View<'_>) -> Report {
     let mut report = Report::default();
-    for rule in RULES {
-        if rule.needs_packets() && view.traffic.is_none() {
-            continue;
-        }
+    for rule in RULES.iter().filter(|rule| concerns(rule, view)) {
         let lacks: Vec<Part> = lacking(rule, view).collect();
         match lacks.is_empty() {
             true => run(rule, view, &mut report.findings),
@@ -44,7 +45,8 @@ pub fn evaluate(view: &View<'_>) -> Report {
     report
 }
 
-fn lacking<'a>(rule: &'a Rule, view: &'a View<'_>) -> impl Iterator<Item = Part> + 'a {
+/// Parts that a rule needs and that were not read.
+pub(super) fn lacking<'a>(rule: &'a Rule, view: &'a View<'_>) -> impl Iterator<Item = Part> + 'a {
     rule.needs
         .iter()
         .copied()

@@ -289,11 +289,7 @@ mod tests {
         ";
 
     fn found(save: &str) -> Vec<Finding> {
-        let lines: Vec<String> = save
-            .lines()
-            .map(|line| format!("save {}", line.trim()))
-            .collect();
-        testing::findings(&format!("{HOST}{}", lines.join("\n")), 202)
+        testing::findings(&format!("{HOST}{}", testing::saved(save)), 202)
     }
 
     #[test]

@@ -120,11 +120,7 @@ mod tests {
         ";
 
     fn titles(save: &str) -> Vec<String> {
-        let lines: Vec<String> = save
-            .lines()
-            .map(|line| format!("save {}", line.trim()))
-            .collect();
-        let findings = testing::findings(&format!("{HOST}{}", lines.join("\n")), 209);
+        let findings = testing::findings(&format!("{HOST}{}", testing::saved(save)), 209);
         findings.into_iter().map(|finding| finding.title).collect()
     }
 

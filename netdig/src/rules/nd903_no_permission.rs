@@ -1,6 +1,7 @@
 //! ND903: what could not be read, and the rules that were therefore not evaluated.
+use super::evaluate::{concerns, lacking};
 use super::{Draft, RULES, Rule, View};
-use crate::context::{Part, Unread};
+use crate::context::Unread;
 use crate::finding::{Code, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -65,11 +66,9 @@ fn evidence(unread: &Unread) -> Evidence {
 
 /// Rules that lack a part that they need, packets aside.
 fn silent(view: &View<'_>) -> Vec<Code> {
-    let lacks = |part: &Part| *part != Part::Packets && !view.context.has(*part);
     RULES
         .iter()
-        .filter(|rule| view.traffic.is_some() || !rule.needs_packets())
-        .filter(|rule| rule.needs.iter().any(lacks))
+        .filter(|rule| concerns(rule, view) && lacking(rule, view).next().is_some())
         .map(|rule| rule.code)
         .collect()
 }
@@ -78,6 +77,7 @@ fn silent(view: &View<'_>) -> Vec<Code> {
 mod tests {
     use super::*;
     use crate::context::Context;
+    use crate::context::Part;
     use crate::rules::evaluate;
 
     fn drafts(context: &Context) -> Vec<Draft> {

@@ -53,6 +53,15 @@ pub fn report(text: &str) -> Report {
     evaluate(&View::new(&context, None))
 }
 
+/// What iptables-save prints, as lines of a context.
+pub fn saved(save: &str) -> String {
+    let lines: Vec<String> = save
+        .lines()
+        .map(|line| format!("save {}", line.trim()))
+        .collect();
+    lines.join("\n")
+}
+
 /// Findings of one code.
 pub fn findings(text: &str, code: u16) -> Vec<Finding> {
     let mut findings = report(text).findings;

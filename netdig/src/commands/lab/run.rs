@@ -2,18 +2,19 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::io;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::{each, object, print};
+use super::each;
 use crate::cli::lab::{LabFormat, RunArgs};
+use crate::commands::print::{object, print};
 use crate::commands::sentence;
 use crate::lab::scenario::{self, Scenario};
 use crate::lab::{self, Ending, Missing, Outcome, Report, Task, Unfinished};
+use crate::source::probe::unix_now;
 
 /// Runs what was asked for. `true` if all of it ran, and is as expected.
 pub fn run(args: &RunArgs) -> Result<bool> {
@@ -78,10 +79,9 @@ fn one(args: &RunArgs, scenario: Scenario) -> Result<bool> {
             crate::lab::tell!("\n{logs}\n");
         }
     } else {
-        let mut out = io::stdout().lock();
         let summary = summary(std::slice::from_ref(&report), began, None);
-        print(&mut out, as_object(&report)?)?;
-        print(&mut out, object("scenario-summary", summary))?;
+        print(&as_object(&report)?)?;
+        print(&object("scenario-summary", unix_now(), summary))?;
     }
     match ran {
         Err(Unfinished { error, .. }) if error.is::<Missing>() => {
@@ -112,19 +112,22 @@ fn many(args: &RunArgs, chosen: Vec<(String, Scenario)>) -> Result<bool> {
     let jobs = args.jobs.map_or_else(cores, NonZeroUsize::get);
     let width = tasks.iter().map(|task| task.scenario.len()).max();
     let width = width.unwrap_or_default();
-    let mut out = io::stdout().lock();
     let reports = lab::many(tasks, jobs, |report| {
         let line = match args.format {
             LabFormat::Text => line(report, width),
             LabFormat::Json => as_object(report)?,
         };
-        print(&mut out, line)
+        print(&line)
     })?;
     let last = match args.format {
         LabFormat::Text => last(&reports, began, seed),
-        LabFormat::Json => object("scenario-summary", summary(&reports, began, seed)),
+        LabFormat::Json => object(
+            "scenario-summary",
+            unix_now(),
+            summary(&reports, began, seed),
+        ),
     };
-    print(&mut out, last)?;
+    print(&last)?;
     if reports.iter().all(|one| one.result == Ending::Skipped) {
         bail!("none of them could be run");
     }
@@ -133,7 +136,11 @@ fn many(args: &RunArgs, chosen: Vec<(String, Scenario)>) -> Result<bool> {
 }
 
 fn as_object(report: &Report) -> Result<String> {
-    Ok(object("scenario-run", serde_json::to_value(report)?))
+    Ok(object(
+        "scenario-run",
+        unix_now(),
+        serde_json::to_value(report)?,
+    ))
 }
 
 /// One run in a line, and what was wrong behind it.
