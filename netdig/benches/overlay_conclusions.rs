@@ -1,8 +1,9 @@
 //! What the rules cost where packets flow: the engine over one capture with and without
 //! conclusions, by turns in one process, for `-q`, text and JSON.
 //!
-//! `cargo bench -p netdig --bench overlay_conclusions [-- THOUSANDS_OF_PACKETS]`. The goal
-//! is a ratio of at most 1.10. Lines of text and JSON go to /dev/null.
+//! `cargo bench -p netdig --bench overlay_conclusions [-- THOUSANDS_OF_PACKETS] [OUTPUT]`,
+//! where OUTPUT is one of them, for a profile. The goal is a ratio of at most 1.10. Lines of
+//! text and JSON go to /dev/null.
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::fd::AsRawFd;
@@ -22,6 +23,8 @@ use netdig::tracker::Tracker;
 
 /// Runs of each kind; their medians are compared.
 const ROUNDS: usize = 9;
+
+const NAMES: [&str; 3] = ["quiet", "text", "json"];
 
 /// Removes the capture also when the benchmark fails.
 struct Capture(PathBuf);
@@ -43,18 +46,20 @@ fn main() {
     let thousands: u32 = std::env::args()
         .find_map(|argument| argument.parse().ok())
         .unwrap_or(1000);
+    let only: Option<String> = std::env::args()
+        .skip(1)
+        .find(|argument| NAMES.contains(&argument.as_str()));
     let path = std::env::temp_dir().join(format!("netdig-bench-{}.pcap", std::process::id()));
     let capture = Capture(path);
     let packets = thousands * 1000;
     write_capture(&capture.0, packets).expect("the capture is made");
     let quiet = Silence::begin();
-    let results: Vec<(&str, [f64; 2])> = [
-        ("-q", Shown::Nothing),
-        ("text", Shown::Text),
-        ("JSON", Shown::Json),
-    ]
-    .map(|(name, shown)| (name, medians(&capture.0, packets, shown)))
-    .to_vec();
+    let results: Vec<(&str, [f64; 2])> = NAMES
+        .into_iter()
+        .zip([Shown::Nothing, Shown::Text, Shown::Json])
+        .filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name))
+        .map(|(name, shown)| (name, medians(&capture.0, packets, shown)))
+        .collect();
     drop(quiet);
     println!("{packets} packets; medians of {ROUNDS} runs by turns, ns a packet\n");
     println!("{:>6} {:>9} {:>9} {:>7}", "", "without", "with", "ratio");
@@ -67,7 +72,7 @@ fn main() {
             with / without
         );
     }
-    println!("\ngoal: a ratio of at most 1.10 with -q");
+    println!("\ngoal: a ratio of at most 1.10 with -q (quiet)");
 }
 
 /// Seconds without and with conclusions.

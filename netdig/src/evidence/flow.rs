@@ -230,8 +230,9 @@ fn key_of(ip: &Ip<'_>, tcp: &Tcp<'_>) -> (Key, usize) {
     )
 }
 
+/// An address as two words; an IPv4 one may be an IPv6 one's.
 #[inline]
-fn words(address: IpAddr) -> [u64; 2] {
+pub(super) fn words(address: IpAddr) -> [u64; 2] {
     match address {
         IpAddr::V4(address) => [0, u64::from(address.to_bits())],
         IpAddr::V6(address) => {

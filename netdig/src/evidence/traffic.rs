@@ -13,6 +13,7 @@ use decoders::checksum::{self, Verdict};
 use decoders::tcp::TcpFlags;
 use decoders::{Ip, Layer, LinkType, Packet};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::flow::Relative;
 use super::packet::Fate;
@@ -26,7 +27,7 @@ pub use table::{MAX_ENTRIES, Table};
 pub use tunnels::{Sums, Tunnel, TunnelKey};
 
 use questions::{MAX_PLACES, Spoken};
-use tunnels::Within;
+use tunnels::{Within, Words};
 
 /// Retransmissions closer than this are one, seen at two places: TCP waits 200 ms at least.
 pub const APART_NS: u64 = 150_000_000;
@@ -100,8 +101,8 @@ pub struct Traffic {
     open: FxHashMap<u64, Brief>,
     /// Names of devices, shared by all that was seen on them.
     devices: Vec<Arc<str>>,
-    /// Slots of the tunnels seen last, by [`TunnelKey::place`].
-    recent: [usize; RECENT],
+    /// Tunnels seen last and their slots, by [`Words::place`].
+    recent: [(Words, usize); RECENT],
 }
 
 /// Tunnels that are found without hashing.
@@ -239,7 +240,7 @@ impl Traffic {
     fn add_to_tunnel(&mut self, within: &Within, sight: &Sight<'_>) -> Option<Event> {
         let at = moment(sight);
         let (slot, is_new) = self.slot_of(within, sight.interface);
-        let tunnel = self.tunnels.at(slot, &within.key)?;
+        let tunnel = self.tunnels.at(slot)?;
         let first_received = !within.outward && tunnel.received.packets == 0;
         if first_received {
             tunnel.far_port = within.source_port;
@@ -251,15 +252,25 @@ impl Traffic {
 
     #[inline]
     fn slot_of(&mut self, within: &Within, interface: &Interface) -> (usize, bool) {
-        let recent = &mut self.recent[within.key.place() % RECENT];
-        if self.tunnels.at(*recent, &within.key).is_some() {
-            return (*recent, false);
+        let words = within.words();
+        let (known, slot) = self.recent[words.place() % RECENT];
+        match known == words {
+            true => (slot, false),
+            false => self.look_up(within, words, interface),
         }
-        let found = self
-            .tunnels
-            .slot(within.key, || Tunnel::new(within, interface));
-        *recent = found.0;
-        found
+    }
+
+    #[cold]
+    fn look_up(&mut self, within: &Within, words: Words, interface: &Interface) -> (usize, bool) {
+        let forgotten = self.tunnels.forgotten;
+        let make = || Tunnel::new(within, interface);
+        let (slot, is_new) = self.tunnels.slot(within.key(), make);
+        if self.tunnels.forgotten > forgotten {
+            // Its slot was another's.
+            self.recent.fill((Words::default(), 0));
+        }
+        self.recent[words.place() % RECENT] = (words, slot);
+        (slot, is_new)
     }
 
     /// A packet between a tun and its daemon's socket.
@@ -432,14 +443,16 @@ impl Traffic {
 
     fn ask(&mut self, asked: Asked, ip: &Ip<'_>, sight: &Sight<'_>, within: Option<&Within>) {
         let at = moment(sight);
-        if let Some(within) = within
-            && let Some(tunnel) = self.tunnels.get_mut(&within.key)
-        {
-            tunnel.sums(within.outward).ask(at);
+        if let Some(within) = within {
+            // The packet was added to it just now.
+            let (slot, _) = self.slot_of(within, sight.interface);
+            if let Some(tunnel) = self.tunnels.at(slot) {
+                tunnel.sums(within.outward).ask(at);
+            }
         }
         let make = || Question {
             asked,
-            places: Vec::new(),
+            places: SmallVec::new(),
             times: 0,
             last: at,
             gap_ns: 0,
@@ -456,7 +469,7 @@ impl Traffic {
         question.see(at, sight.number, || known_device(&mut self.devices, sight));
         question.in_tunnel |= within.is_some() || is_on_tun(sight);
         if let Some(within) = within {
-            question.tunnel = Some(within.key);
+            question.tunnel = Some(within.key());
         }
         // Only where it is suspect: a sum over all bytes is dear.
         if question.times > 1 && question.bad_checksum.is_none() && is_bad(sight.packet) {

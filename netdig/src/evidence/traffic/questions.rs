@@ -1,18 +1,21 @@
 //! Packets that want an answer, and their answers: SYNs, echo requests, DNS queries.
 //! Few of all packets are of these, and they tell whether traffic arrives.
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use decoders::tcp::{TcpFlags, TcpOption};
 use decoders::{Ip, Layer, Packet};
+use smallvec::SmallVec;
 
 use super::{Moment, TunnelKey};
+use crate::evidence::flow::words;
 
 /// Places that a question is followed over: interfaces of a run.
 pub const MAX_PLACES: usize = 6;
 
 /// What tells a question from others; its answer names the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     pub source: IpAddr,
     pub destination: IpAddr,
@@ -37,18 +40,45 @@ pub enum Kind {
     },
 }
 
+impl Hash for Asked {
+    /// Words are quicker than the bytes of each part.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for word in [words(self.source), words(self.destination)].as_flattened() {
+            state.write_u64(*word);
+        }
+        let ports = |near: u16, far: u16| u64::from(near) << 16 | u64::from(far);
+        state.write_u64(match self.kind {
+            Kind::Syn {
+                source_port,
+                destination_port,
+                sequence,
+            } => u64::from(sequence) << 32 | ports(source_port, destination_port),
+            Kind::Echo { id, sequence } => ports(id, sequence),
+            Kind::Dns {
+                source_port,
+                destination_port,
+                id,
+            } => u64::from(id) << 32 | ports(source_port, destination_port),
+        });
+    }
+}
+
 /// A packet that is a question or an answer to one.
 pub enum Spoken {
     Question(Asked),
     Answer(Asked),
 }
 
+/// A name that DNS was asked for; most are short.
+pub type Name = SmallVec<[u8; 32]>;
+
 /// A question and what became of it.
 #[derive(Debug, Clone)]
 pub struct Question {
     pub asked: Asked,
     /// Where it was seen, in order of sight; the first one counts for `times`.
-    pub places: Vec<Place>,
+    pub places: SmallVec<[Place; 1]>,
     /// How often it was sent, as its first place saw it.
     pub times: u32,
     pub last: Moment,
@@ -60,7 +90,7 @@ pub struct Question {
     /// Whether nobody on the way may cut it: DF is set, or it is IPv6.
     pub whole: bool,
     /// The name that was asked for, of DNS: labels joined by dots, any bytes.
-    pub name: Option<Box<[u8]>>,
+    pub name: Option<Name>,
     /// The tunnel that it was seen in.
     pub tunnel: Option<TunnelKey>,
     /// Seen on a tun, or within a tunnel.
@@ -202,17 +232,17 @@ const MAX_NAME: usize = 255;
 
 /// The name that a query asks for, first of several. It is read here since parsing all of
 /// each query costs more than everything else that is noted of it.
-pub fn name(packet: &Packet<'_>) -> Option<Box<[u8]>> {
+pub fn name(packet: &Packet<'_>) -> Option<Name> {
     let dns = packet.dns()?;
     if dns.question_count() == 0 {
         return None;
     }
     let mut rest = dns.bytes().get(DNS_HEADER..)?;
-    let mut name = Vec::with_capacity(32);
+    let mut name = Name::new();
     while let Some((&length, after)) = rest.split_first() {
         let length = usize::from(length);
         if length == 0 {
-            return Some(name.into());
+            return Some(name);
         }
         // Names before it, which a pointer could mean, there are none; its length byte is 192 or more.
         let label = after.get(..length).filter(|_| length < 64)?;

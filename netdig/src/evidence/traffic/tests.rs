@@ -69,3 +69,61 @@ fn a_packet_of_a_tun_waits_until_it_is_sent_or_given_up() {
     assert_eq!((lost.count, lost.first.at.n, lost.doubtful), (1, 3, false));
     assert!(traffic.open.is_empty());
 }
+
+/// IPv4 in IPv4 from 10.0.0.1 to another host.
+fn ipip(far: u16) -> Vec<u8> {
+    let [high, low] = far.to_be_bytes();
+    let mut packet = vec![0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 4, 0, 0];
+    packet.extend([10, 0, 0, 1, 10, 9, high, low]);
+    packet.extend([0x45, 0, 0, 20, 0, 1, 0x40, 0, 64, 253, 0, 0]);
+    packet.extend([192, 168, 69, 2, 192, 168, 70, 2]);
+    packet
+}
+
+#[test]
+fn a_tunnel_whose_place_went_to_another_is_counted_anew() {
+    let interface = Interface {
+        name: "eth0".to_owned(),
+        link: LinkType::RawIp,
+        snaplen: 0,
+        addresses: Vec::new(),
+    };
+    let ports = decoders::Ports::default();
+    let mut traffic = Traffic::default();
+    let mut see = |n, far| {
+        let bytes = ipip(far);
+        let packet = decoders::decode(LinkType::RawIp, &bytes, bytes.len(), &ports);
+        traffic.observe(&Sight {
+            n,
+            frame: &Frame::new(n, Via::File, LinkType::RawIp, &bytes),
+            number: 0,
+            interface: &interface,
+            packet: &packet,
+            tcp: None,
+            fate: &Fate::Alone,
+            packet_type: None,
+        })
+    };
+    let all = MAX_ENTRIES as u16;
+    for far in 0..all {
+        assert_eq!(see(1 + u64::from(far), far), Some(Event::Tunnel));
+    }
+    assert_eq!(see(5000, 0), None, "it is known");
+    assert_eq!(
+        see(5001, all),
+        Some(Event::Tunnel),
+        "in the place of the first"
+    );
+    assert_eq!(
+        see(5002, 0),
+        Some(Event::Tunnel),
+        "in the place of the second"
+    );
+    assert_eq!(see(5003, 1), Some(Event::Tunnel));
+    let sums: Vec<(u64, u64)> = traffic
+        .tunnels()
+        .map(|(_, one)| (one.sent.packets, one.sent.first.n))
+        .collect();
+    assert_eq!(sums.len(), MAX_ENTRIES);
+    assert_eq!(sums[MAX_ENTRIES - 3..], [(1, 5001), (1, 5002), (1, 5003)]);
+}

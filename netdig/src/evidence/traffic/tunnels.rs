@@ -1,8 +1,8 @@
 //! Who exchanges encapsulated packets with whom.
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use decoders::{Endpoints, Layer, Packet};
+use decoders::{Layer, Packet};
 
 use super::Moment;
 use crate::observation::{FdKind, Frame, Interface, PacketType, Via};
@@ -48,23 +48,65 @@ pub struct Tunnel {
     pub interface: Arc<str>,
 }
 
-/// A packet's tunnel and which way the packet goes through it.
+/// A packet's tunnel and which way the packet goes through it. Addresses are numbers here:
+/// every packet makes one of these and compares it, and few need more.
+#[derive(Clone, Copy)]
 pub struct Within {
-    pub key: TunnelKey,
+    near: u128,
+    far: u128,
+    is_v6: bool,
+    protocol: &'static str,
+    port: Option<u16>,
+    vni: Option<u32>,
     pub outward: bool,
     pub oriented: bool,
     pub source_port: Option<u16>,
 }
 
-impl TunnelKey {
+/// What tells tunnels apart; of one tunnel it is mostly the same. Fields are compared one by
+/// one, where an array would be handed to a function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Words {
+    near: u128,
+    far: u128,
+    protocol: usize,
+    rest: u64,
+}
+
+impl Within {
+    #[inline]
+    pub fn words(&self) -> Words {
+        let port = self.port.map_or(0, |port| 1 << 16 | u64::from(port));
+        let vni = self.vni.map_or(0, |vni| 1 << 32 | u64::from(vni));
+        Words {
+            near: self.near,
+            far: self.far,
+            // Where a name stands twice in the program, it is looked for once more.
+            protocol: self.protocol.as_ptr() as usize,
+            rest: vni << 18 | port << 1 | u64::from(self.is_v6),
+        }
+    }
+
+    pub fn key(&self) -> TunnelKey {
+        let address = |bits: u128| match self.is_v6 {
+            true => IpAddr::V6(Ipv6Addr::from_bits(bits)),
+            false => IpAddr::V4(Ipv4Addr::from_bits(bits as u32)),
+        };
+        TunnelKey {
+            near: address(self.near),
+            far: address(self.far),
+            protocol: self.protocol,
+            port: self.port,
+            vni: self.vni,
+        }
+    }
+}
+
+impl Words {
     /// A number that tells tunnels of one host apart, as a rule.
     #[inline]
     pub fn place(&self) -> usize {
-        let last = |address: IpAddr| match address {
-            IpAddr::V4(v4) => usize::from(v4.octets()[3]),
-            IpAddr::V6(v6) => usize::from(v6.octets()[15]),
-        };
-        last(self.near) ^ last(self.far)
+        (self.near ^ self.far) as usize
     }
 }
 
@@ -97,39 +139,48 @@ pub fn within(
         Via::TunRead | Via::TunWrite => None,
         Via::Link | Via::File => {
             let (tunnel, outer) = outermost(packet)?;
-            of_link(tunnel.name(), vni(tunnel), outer, packet_type)
+            Some(of_link(tunnel.name(), vni(tunnel), &outer, packet_type))
         }
     }
 }
 
+/// Ends of a packet around a tunnel.
+struct Outer {
+    source: u128,
+    destination: u128,
+    is_v6: bool,
+    /// Source and destination.
+    ports: Option<(u16, u16)>,
+}
+
 /// The first of [`Packet::encapsulations`] and its ends, in one pass: every packet is asked.
 #[inline]
-fn outermost<'a, 'p>(packet: &'a Packet<'p>) -> Option<(&'a Layer<'p>, Endpoints)> {
-    let mut ends: Option<(IpAddr, IpAddr)> = None;
-    let mut ports = None;
+fn outermost<'a, 'p>(packet: &'a Packet<'p>) -> Option<(&'a Layer<'p>, Outer)> {
+    let mut outer: Option<Outer> = None;
     for layer in &packet.layers {
         match layer {
             Layer::Ethernet(_) => {}
             Layer::Ipv4(ip) => {
-                ends = Some((ip.source().into(), ip.destination().into()));
-                ports = None;
+                outer = Some(Outer {
+                    source: ip.source().to_bits().into(),
+                    destination: ip.destination().to_bits().into(),
+                    is_v6: false,
+                    ports: None,
+                });
             }
             Layer::Ipv6(ip) => {
-                ends = Some((ip.source().into(), ip.destination().into()));
-                ports = None;
+                outer = Some(Outer {
+                    source: ip.source().to_bits(),
+                    destination: ip.destination().to_bits(),
+                    is_v6: true,
+                    ports: None,
+                });
             }
-            Layer::Udp(udp) => ports = Some((udp.source_port(), udp.destination_port())),
+            Layer::Udp(udp) => {
+                outer.as_mut()?.ports = Some((udp.source_port(), udp.destination_port()));
+            }
             Layer::Tcp(_) => return None,
-            layer if layer.is_tunnel() => {
-                let (source, destination) = ends?;
-                let outer = Endpoints {
-                    source,
-                    destination,
-                    source_port: ports.map(|ports| ports.0),
-                    destination_port: ports.map(|ports| ports.1),
-                };
-                return Some((layer, outer));
-            }
+            layer if layer.is_tunnel() => return Some((layer, outer?)),
             _ => {}
         }
     }
@@ -158,34 +209,31 @@ fn of_socket(frame: &Frame<'_>) -> Option<Within> {
         // Where the socket's own port is not known, peers' are the same, as a rule.
         false => bound.unwrap_or(peer.port()),
     };
+    let (far, is_v6) = match peer.ip() {
+        IpAddr::V4(address) => (address.to_bits().into(), false),
+        IpAddr::V6(address) => (address.to_bits(), true),
+    };
     Some(Within {
-        key: TunnelKey {
-            near: unspecified(peer),
-            far: peer.ip(),
-            protocol: encap.name(),
-            port: Some(port),
-            vni: None,
-        },
+        // Unspecified.
+        near: 0,
+        far,
+        is_v6,
+        protocol: encap.name(),
+        port: Some(port),
+        vni: None,
         outward,
         oriented: true,
         source_port: (!outward).then_some(peer.port()),
     })
 }
 
-fn unspecified(peer: SocketAddr) -> IpAddr {
-    match peer.is_ipv4() {
-        true => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        false => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    }
-}
-
 #[inline]
 fn of_link(
     protocol: &'static str,
     vni: Option<u32>,
-    outer: Endpoints,
+    outer: &Outer,
     packet_type: Option<PacketType>,
-) -> Option<Within> {
+) -> Within {
     let (source, destination) = (outer.source, outer.destination);
     let (outward, oriented) = match packet_type {
         Some(PacketType::Outgoing) => (true, true),
@@ -196,18 +244,17 @@ fn of_link(
         true => (source, destination),
         false => (destination, source),
     };
-    Some(Within {
-        key: TunnelKey {
-            near,
-            far,
-            protocol,
-            port: outer.destination_port,
-            vni,
-        },
+    Within {
+        near,
+        far,
+        is_v6: outer.is_v6,
+        protocol,
+        port: outer.ports.map(|ports| ports.1),
+        vni,
         outward,
         oriented,
-        source_port: outer.source_port,
-    })
+        source_port: outer.ports.map(|ports| ports.0),
+    }
 }
 
 impl Tunnel {
