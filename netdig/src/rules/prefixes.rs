@@ -58,7 +58,7 @@ impl Index {
         let first = self.from(place(net.trunc()));
         let last = net.broadcast();
         let rest = &self.sorted[first..];
-        &rest[..rest.partition_point(|(one, _)| one.network() <= last)]
+        &rest[..run(rest, |one| one.addr() <= last)]
     }
 
     /// Whether anything of it overlaps `net`.
@@ -68,13 +68,25 @@ impl Index {
 
     fn equal(&self, net: IpNet) -> &[(IpNet, u32)] {
         let rest = &self.sorted[self.from(place(net))..];
-        &rest[..rest.partition_point(|(one, _)| *one == net)]
+        &rest[..run(rest, |one| *one == net)]
     }
 
     fn from(&self, place: (IpAddr, u8)) -> usize {
         self.sorted
-            .partition_point(|(one, _)| self::place(*one) < place)
+            // Those that are kept have no bits behind their length.
+            .partition_point(|(one, _)| (one.addr(), one.prefix_len()) < place)
     }
+}
+
+/// How many from the first on are `of_it`. Runs are short as a rule: steps that double find
+/// the end of one sooner than halves of all that follows.
+fn run(rest: &[(IpNet, u32)], of_it: impl Fn(&IpNet) -> bool) -> usize {
+    let mut step = 1;
+    while rest.get(step - 1).is_some_and(|(one, _)| of_it(one)) {
+        step *= 2;
+    }
+    let end = rest.len().min(step);
+    rest[..end].partition_point(|(one, _)| of_it(one))
 }
 
 fn place(net: IpNet) -> (IpAddr, u8) {
