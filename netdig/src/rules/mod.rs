@@ -4,6 +4,7 @@
 //! To add one: `rules/ndNNN_<name>.rs` with a `RULE` and its tests, its page in
 //! docs/playbooks, and a line each in the list of modules and in [`RULES`].
 pub mod backend;
+mod by_hand;
 mod collisions;
 mod draft;
 mod evaluate;
@@ -58,6 +59,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod view;
+mod way_out;
 #[cfg(test)]
 mod wire;
 
