@@ -6,6 +6,7 @@
 pub mod backend;
 mod by_hand;
 mod collisions;
+mod diverted;
 mod draft;
 mod evaluate;
 mod nd101_overlay_underlay_overlap;
