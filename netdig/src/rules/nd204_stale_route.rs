@@ -96,9 +96,10 @@ fn is_through(overlay: &Overlay<'_>, route: &Route) -> bool {
     route.dev().is_some_and(|dev| overlay.links.contains(&dev))
 }
 
-/// Whether packets of this host's own come to its table: those of a VRF have one to themselves.
+/// Whether packets of this host's own come to it: the tables of a VRF, or of what comes from one
+/// address, are others' business.
 fn is_asked(view: &View<'_>, route: &Route) -> bool {
-    view.context.net.rules.is_empty() || view.routing.is_used(route.table)
+    route.table == TABLE_MAIN || wins(view, route)
 }
 
 /// Whether the kernel takes it: by its own look-up where one was for an address of it, by the

@@ -50,6 +50,7 @@ fn routes_of_flannels_own_and_of_others_are_not() {
         "route 192.168.200.0/24 dev eth1 scope link",
         "route 192.168.128.0/17 via 10.1.1.1 dev eth0",
         "route 192.168.77.0/24 via 10.1.1.1 dev eth0 proto bird",
+        "rule 100 from 10.9.0.0/16 lookup 7\nrule 32766 lookup 254\nroute 192.168.77.0/24 via 10.1.1.1 dev eth0 table 7",
     ] {
         assert!(with(line).is_empty(), "{line}");
     }
