@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use ipnet::{IpNet, Ipv4Net};
-use netdig::rules::prefixes::overlaps;
+use netdig::rules::prefixes::Index;
 use netdig::rules::{View, evaluate};
 
 /// Numbers of routes; a fifth of them have a lease behind.
@@ -44,13 +44,21 @@ fn main() {
     println!();
     for (name, prefixes) in [("side by side", flat()), ("nested by four", nested())] {
         let start = Instant::now();
-        let mut pairs = 0u64;
-        overlaps(&prefixes, |_, _| pairs += 1);
+        let index = Index::new(prefixes.iter().copied().zip(0..));
+        let made = start.elapsed().as_secs_f64();
+        let pairs: usize = prefixes.iter().map(|net| overlaps(&index, *net)).sum();
         println!(
-            "{PREFIXES} prefixes {name}: {pairs} overlaps in {:.3} s",
+            "{PREFIXES} prefixes {name}: {pairs} overlaps in {:.3} s, {made:.3} s of it to sort",
             start.elapsed().as_secs_f64()
         );
     }
+}
+
+/// As the rules ask: who holds it, and who lies in it; each counts itself among both.
+fn overlaps(index: &Index, net: IpNet) -> usize {
+    let within = index.within(net).len() - 1;
+    std::hint::black_box(within);
+    index.holding(net).count() - 1
 }
 
 /// Runs one size in a process of its own: seconds and peak KiB, the context itself included.

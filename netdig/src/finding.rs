@@ -97,7 +97,7 @@ impl Confidence {
 pub struct Evidence {
     /// What it says: `overlay network 10.1.0.0/16, backend udp`.
     pub what: String,
-    /// Kind of place: `route`, `link`, `address`, `neighbour`, `fdb`, `sysctl`, `firewall`,
+    /// Kind of place: `route`, `rule`, `link`, `address`, `neighbour`, `fdb`, `sysctl`, `firewall`,
     /// `counter`, `socket`, `file`, `etcd v2`, `etcd v3`, `packet`, `process`, `look-up`.
     pub source: String,
     /// The place itself: `10.1.0.0/16 dev flannel0 metric 0 (table main)`,

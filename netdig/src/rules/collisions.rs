@@ -8,15 +8,18 @@ use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::View;
-use super::renumber::quoted;
+use super::by_hand;
 use super::view::Overlay;
 use crate::context::flannel::Lease;
-use crate::context::net::{Address, Link, LinkKind, Role, Route, RouteKind, TABLE_MAIN};
+use crate::context::net::{Address, Link, LinkKind, Role, Route, RouteKind};
 use crate::finding::Confidence;
 
 /// Routes this short stand for the default one: VPN clients split it in two, four or eight
 /// so that they need not replace it (0.0.0.0/1 and 128.0.0.0/1; 2000::/3).
-const ALMOST_DEFAULT: u8 = 3;
+pub const ALMOST_DEFAULT: u8 = 3;
+
+/// Leases in the range of a route that are looked at.
+const LEASES_ASKED: usize = 1000;
 
 /// A prefix of the underlay that overlaps an overlay's range.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +37,7 @@ pub struct Collision<'a> {
 /// Links by name, and what they are good for.
 pub struct Links<'a> {
     by_name: FxHashMap<&'a str, &'a Link>,
-    /// Bridges with a network card as a port: the host's own connection.
+    /// Bridges with a network card or a tunnel as a port: the host's own connection.
     uplinks: FxHashSet<&'a str>,
     /// Bridges that containers are given by name.
     named: FxHashSet<&'a str>,
@@ -47,8 +50,9 @@ impl<'a> Links<'a> {
         let context = view.context;
         let links = context.net.links.iter();
         let ports = links.clone().filter(|link| match &link.kind {
-            LinkKind::Physical => true,
-            LinkKind::Other(kind) => kind == "bond" || kind == "vlan" || kind == "team",
+            LinkKind::Physical | LinkKind::Vxlan(_) => true,
+            // Bonds, VLANs, tunnels of Ethernet: all but what ends on this host.
+            LinkKind::Other(kind) => kind != "dummy" && kind != "ifb",
             _ => false,
         });
         let docker = context
@@ -122,12 +126,17 @@ pub fn collisions<'a>(
         if !overlay.overlaps(route.to) || !is_foreign(view, links, overlay, route) {
             continue;
         }
+        // Where leases are known, ND204 tells of it: one route, one finding.
+        let of_lease = is_of_one_lease(overlay, route);
+        if of_lease && overlay.knows_leases() && !is_pinned(overlay, route) {
+            continue;
+        }
         let one = Collision {
             net: route.to,
             dev: route.dev(),
             route: Some(route),
             address: None,
-            weak: is_of_one_lease(overlay, route) || is_pinned(overlay, route),
+            weak: of_lease || is_pinned(overlay, route),
         };
         // Of several routes to one prefix by one link, the first of the lowest metric.
         let key = (route.to.network(), route.to.prefix_len(), route.dev());
@@ -164,16 +173,15 @@ pub fn collisions<'a>(
 
 /// Whether a route is not the overlay's own, nor of its containers.
 fn is_foreign(view: &View<'_>, links: &Links<'_>, overlay: &Overlay<'_>, route: &Route) -> bool {
-    let refuses = match route.kind {
-        RouteKind::Unicast => false,
-        RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit => true,
-        _ => return false,
-    };
+    let refuses = by_hand::refuses(route);
+    if !refuses && route.kind != RouteKind::Unicast {
+        return false;
+    }
     if route.to.prefix_len() <= ALMOST_DEFAULT || !view.routing.is_used(route.table) {
         return false;
     }
     if refuses {
-        return is_in_the_way(overlay, route);
+        return is_in_the_way(view, overlay, route);
     }
     let devs = || route.hops.iter().filter_map(|hop| hop.dev.as_deref());
     if devs().any(|dev| links.is_aside(view, dev)) {
@@ -184,12 +192,35 @@ fn is_foreign(view: &View<'_>, links: &Links<'_>, overlay: &Overlay<'_>, route: 
 }
 
 /// A route that refuses is there on purpose: a range that must not leak out by the default
-/// route. It is in the way only of what it is longer than.
-fn is_in_the_way(overlay: &Overlay<'_>, route: &Route) -> bool {
-    let within = overlay
-        .ranges_of(route.to)
-        .any(|range| range.contains(&route.to) && range.prefix_len() < route.to.prefix_len());
-    within && !overlay.is_own(route.to) && overlay.leases_in(route.to).next().is_some()
+/// route. It is in the way only where it takes another host's lease, or a part of one, from the
+/// overlay's own route.
+fn is_in_the_way(view: &View<'_>, overlay: &Overlay<'_>, route: &Route) -> bool {
+    if overlay.is_own(route.to) {
+        return false;
+    }
+    let mut within = overlay.ranges_of(route.to);
+    if !within.any(|range| range.contains(&route.to) && range != route.to) {
+        return false;
+    }
+    let mut leases = overlay.leases_in(route.to).take(LEASES_ASKED);
+    leases.any(|lease| refused_lease(view, overlay, route, lease))
+}
+
+/// Whether a route that refuses wins for a part of a lease of another host.
+pub fn refused_lease(view: &View<'_>, overlay: &Overlay<'_>, route: &Route, lease: &Lease) -> bool {
+    let Some(subnet) = lease.subnet_of(route.to) else {
+        return false;
+    };
+    let part = if subnet.contains(&route.to) {
+        route.to
+    } else {
+        subnet
+    };
+    // Beneath a lease's route one of its length with a higher metric waits until that is gone.
+    let waits = subnet == route.to && route.metric > if subnet.addr().is_ipv6() { 1024 } else { 0 };
+    !waits
+        && overlay.is_remote(lease)
+        && taker(view, part).is_some_and(|one| std::ptr::eq(one, route))
 }
 
 /// What stands on a container bridge with a subnet's length is a lease of this host, be it an
@@ -233,26 +264,30 @@ fn is_to_a_lease(overlay: &Overlay<'_>, route: &Route) -> bool {
 }
 
 /// Whether a route through a gateway takes one lease's packets elsewhere, or a part of them, or
-/// is left of a lease that is gone: ND204 speaks of it.
+/// is left of a lease that is gone, or one refuses them: ND204 speaks of it.
 pub fn is_of_one_lease(overlay: &Overlay<'_>, route: &Route) -> bool {
     let lease = || overlay.lease_of(route.to.network())?.subnet_of(route.to);
     let part = || lease().is_some_and(|net| net.contains(&route.to) && net != route.to);
-    route.via().is_some() && (looks_like_a_leases(overlay, route) || part())
+    let whole = || lease() == Some(route.to);
+    match by_hand::refuses(route) {
+        true => part() || whole(),
+        false => route.via().is_some() && (looks_like_a_leases(overlay, route) || part()),
+    }
 }
 
 /// Whether somebody took one address out of the overlay on purpose: where others of its range
 /// are the underlay's too, more tells of it.
-fn is_pinned(overlay: &Overlay<'_>, route: &Route) -> bool {
+pub fn is_pinned(overlay: &Overlay<'_>, route: &Route) -> bool {
     route.to.prefix_len() == route.to.max_prefix_len()
         && route.kind == RouteKind::Unicast
-        && matches!(route.protocol.as_str(), "" | "boot" | "static")
+        && by_hand::is_set(route)
         && overlay.lease_of(route.to.addr()).is_none()
 }
 
 /// A route as flannel and its friends set one for a lease: of a subnet's length, and not by a
 /// routing daemon or DHCP.
 fn looks_like_a_leases(overlay: &Overlay<'_>, route: &Route) -> bool {
-    matches!(route.protocol.as_str(), "" | "boot" | "static")
+    by_hand::is_set(route)
         && route.to.prefix_len() >= overlay.subnet_len(route.to.addr().is_ipv6())
         && overlay
             .ranges_of(route.to)
@@ -298,7 +333,9 @@ pub fn caught<'v>(view: &'v View<'_>, overlay: &'v Overlay<'_>, collides: bool) 
             return None;
         }
         let confidence = match (overlay.knows_leases() || role == Role::Gateway, collides) {
-            (true, _) => Confidence::Certain,
+            (true, _) if way.asked => Confidence::Certain,
+            // A packet's mark or source may still take it elsewhere than the tables say.
+            (true, _) => Confidence::Likely,
             // Routes of one lease each, through its first address: what goes there is in a lease.
             (false, _) if overlay.backend.as_deref() != Some("udp") && way.via.is_some() => {
                 return None;
@@ -378,7 +415,7 @@ pub fn taker<'a>(view: &View<'a>, part: IpNet) -> Option<&'a Route> {
 }
 
 /// A few addresses of a range, from its ends.
-fn samples(part: IpNet) -> impl Iterator<Item = IpAddr> {
+pub fn samples(part: IpNet) -> impl Iterator<Item = IpAddr> {
     let (first, last) = (part.network(), part.broadcast());
     let first_hosts = part.hosts().take(3);
     first_hosts.chain([first, last])
@@ -422,28 +459,4 @@ pub fn swallowed<'a, 'v>(
         }
     }
     taken
-}
-
-/// The route of the underlay that would lead to `address` if there were no overlay.
-pub fn underlay_way<'a>(view: &View<'a>, address: IpAddr) -> Option<&'a Route> {
-    let not_overlay = |route: &Route| {
-        route.kind == RouteKind::Unicast && !route.dev().is_none_or(|dev| view.is_overlay_link(dev))
-    };
-    view.routing.look_where(TABLE_MAIN, address, not_overlay)
-}
-
-/// A command that takes `address` out of the overlay until it has another range.
-pub fn stop_gap(view: &View<'_>, address: IpAddr) -> String {
-    let host = IpNet::from(address);
-    let ip = if address.is_ipv6() { "ip -6" } else { "ip" };
-    let way = underlay_way(view, address);
-    match way.and_then(|route| Some((route, route.dev()?))) {
-        Some((route, dev)) => match (route.via(), quoted(dev)) {
-            (Some(via), dev) => format!("{ip} route add {host} via {via} dev {dev}"),
-            (None, dev) => format!("{ip} route add {host} dev {dev}"),
-        },
-        None => format!(
-            "# {ip} route add {host} via GATEWAY dev DEVICE: no route but the overlay's leads there now"
-        ),
-    }
 }

@@ -4,7 +4,9 @@
 //! To add one: `rules/ndNNN_<name>.rs` with a `RULE` and its tests, its page in
 //! docs/playbooks, and a line each in the list of modules and in [`RULES`].
 pub mod backend;
+mod by_hand;
 mod collisions;
+mod diverted;
 mod draft;
 mod evaluate;
 mod nd101_overlay_underlay_overlap;
@@ -58,6 +60,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub mod view;
+mod way_out;
 #[cfg(test)]
 mod wire;
 

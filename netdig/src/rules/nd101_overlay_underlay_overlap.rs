@@ -5,10 +5,10 @@ use rustc_hash::FxHashMap;
 use super::collisions::{self, Caught, Collision, Links};
 use super::renumber;
 use super::view::Overlay;
-use super::{Draft, Rule, View};
+use super::{Draft, Rule, View, by_hand};
 use crate::context::Part;
 use crate::context::flannel::Lease;
-use crate::context::net::Route;
+use crate::context::net::{Route, RouteKind};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -34,10 +34,118 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         let collides = collisions.iter().any(|one| !one.weak) || !swallowed.is_empty();
         let mut caught = collisions::caught(view, overlay, collides);
         caught.retain(|one| one.confidence > Confidence::Inconclusive);
+        let led = misled(view, overlay, &mut caught);
+        found.extend(led.into_iter().map(|one| misled_draft(overlay, &one)));
         if collides || !caught.is_empty() {
             found.push(draft(view, overlay, &collisions, &swallowed, &caught));
         }
     }
+    let alone: Vec<&Overlay<'_>> = view.joined().filter(|one| is_alive(view, one)).collect();
+    for (at, overlay) in alone.iter().enumerate() {
+        let others = alone[..at].iter();
+        let mut pairs = others.filter_map(|other| Some((other, common(overlay, other)?)));
+        if let Some((other, part)) = pairs.next() {
+            found.push(two_draft(view, other, overlay, part));
+        }
+    }
+}
+
+/// Whether an overlay that no registry tells of is there for certain: a subnet.env names its
+/// range, or a device with an address has routes. One that a change of backend left has none.
+fn is_alive(view: &View<'_>, overlay: &Overlay<'_>) -> bool {
+    let net = &view.context.net;
+    let routed = |dev: &&str| {
+        let mut routes = net.routes.iter().filter(|route| route.dev() == Some(dev));
+        let set = |route: &Route| {
+            route.kind == RouteKind::Unicast
+                && route.protocol != "kernel"
+                && view.routing.is_used(route.table)
+        };
+        net.addresses_of(dev).any(|one| one.scope != "link") && routes.any(set)
+    };
+    let known = overlay.config.is_some() || overlay.knows_leases();
+    !known && (overlay.subnet_env.is_some() || overlay.links.iter().any(routed))
+}
+
+/// What the ranges of both have.
+fn common(one: &Overlay<'_>, other: &Overlay<'_>) -> Option<IpNet> {
+    one.networks.iter().find_map(|net| {
+        let range = other.ranges_of(*net).next()?;
+        Some(if range.contains(net) { *net } else { range })
+    })
+}
+
+/// Two overlays with one range, or a part of it.
+fn two_draft(view: &View<'_>, one: &Overlay<'_>, other: &Overlay<'_>, part: IpNet) -> Draft {
+    let title = format!("{} overlaps the {}", one.title(), other.title());
+    let taker = collisions::taker(view, part).map(|route| {
+        let what = format!("wins for a part of {part}");
+        Evidence::new("route", route.to_string(), what)
+    });
+    Draft::new(format!("{} and {}", one.key(), other.key()), title)
+        .because(format!(
+            "Both give {part} to their hosts, and a packet for an address of it takes one of the \
+             two ways: the route with the longest prefix, and of equal ones that with the least \
+             metric. Containers of the other are not reached from this host. The remedy is \
+             another range for one of them."
+        ))
+        .seen_all(one.origin.iter().chain(&other.origin).cloned())
+        .seen_all(taker)
+        .fix_all(renumber::commands(view, other))
+        .confidence(Confidence::Likely)
+}
+
+/// A route set by hand, and the destinations that it leads to the overlay's device.
+type Misled<'a, 'v> = (&'a Route, Vec<Caught<'v>>);
+
+/// Takes from `caught` what no range of flannel's brought there.
+fn misled<'a, 'v>(
+    view: &View<'a>,
+    overlay: &Overlay<'_>,
+    caught: &mut Vec<Caught<'v>>,
+) -> Vec<Misled<'a, 'v>> {
+    let mut all: Vec<Misled<'a, 'v>> = Vec::new();
+    caught.retain(|one| {
+        let Some(route) = by_hand::into_overlay(view, overlay, one.address) else {
+            return true;
+        };
+        match all
+            .iter_mut()
+            .find(|(known, _)| std::ptr::eq(*known, route))
+        {
+            Some((_, caught)) => caught.push(*one),
+            None => all.push((route, vec![*one])),
+        }
+        false
+    });
+    all
+}
+
+fn misled_draft(overlay: &Overlay<'_>, (route, caught): &Misled<'_, '_>) -> Draft {
+    let (first, dev) = (&caught[0], route.dev().unwrap_or_default());
+    let title = format!(
+        "the route {} dev {dev} takes {} {}{} into the {}",
+        route.to,
+        first.role.name(),
+        first.address,
+        more(caught.len()),
+        overlay.title()
+    );
+    let what = format!("made by {}, wins for {}", route.protocol, first.address);
+    let confidence = caught.iter().map(|one| one.confidence).min();
+    Draft::new(format!("{} {route}", overlay.key()), title)
+        .because(format!(
+            "It is neither the route of the overlay's network nor one of a lease: flannel did not \
+             set it. {} {} is no container, and no lease covers it: packets for it are lost in the \
+             tunnel without an error that reaches the sender.",
+            capital(first.role.name()),
+            first.address
+        ))
+        .seen_all(overlay.origin.iter().cloned())
+        .seen(Evidence::new("route", route.to_string(), what))
+        .seen_all(caught.iter().take(SHOWN).map(caught_evidence))
+        .fix(by_hand::delete(route))
+        .confidence(confidence.unwrap_or(Confidence::Likely))
 }
 
 fn draft<'a>(
@@ -47,8 +155,13 @@ fn draft<'a>(
     swallowed: &Swallowed<'_>,
     caught: &[Caught<'_>],
 ) -> Draft {
+    let strong = collisions.iter().filter(|one| !one.weak);
+    let routes: Vec<&Route> = strong.clone().filter_map(|one| one.route).collect();
+    // Nothing but routes that somebody set by hand: it is not the range that is wrong.
+    let hands = caught.is_empty() && strong.clone().all(|one| by_hand::is_in(view, overlay, one));
+    let because = explanation(overlay, collisions, swallowed, caught);
     let mut draft = Draft::new(overlay.key(), title(overlay, collisions, swallowed, caught))
-        .because(explanation(overlay, collisions, swallowed, caught))
+        .because(because + remedy(hands))
         .seen_all(overlay.origin.iter().cloned());
     for one in collisions.iter().take(SHOWN) {
         draft = draft.seen_all(collision_evidence(view, overlay, one));
@@ -57,7 +170,10 @@ fn draft<'a>(
     for one in caught.iter().take(SHOWN) {
         draft = draft.seen_all(winner(view, one)).seen(caught_evidence(one));
     }
-    draft = draft.fix_all(renumber::commands(view, overlay));
+    draft = match hands {
+        true => draft.fix_all(without(&routes)),
+        false => draft.fix_all(renumber::commands(view, overlay)),
+    };
     // Of a network that no device or lease of this host tells, it is not known to be here.
     let confidence = match overlay.is_joined() {
         true => Confidence::Certain,
@@ -104,6 +220,10 @@ fn more(count: usize) -> String {
 /// `10.1.1.0/24 on eth0`.
 fn named(one: &Collision<'_>) -> String {
     match one.dev {
+        _ if one.route.is_some_and(by_hand::refuses) => {
+            let kind = one.route.map_or("", |route| route.kind.name());
+            format!("the {kind} route to {}", one.net)
+        }
         Some(dev) => format!("{} on {dev}", one.net),
         None => format!("the route to {}", one.net),
     }
@@ -149,7 +269,35 @@ fn explanation(
             lease.subnet
         );
     }
-    text + " The remedy is another range for the overlay, one that nothing here uses."
+    text
+}
+
+fn remedy(hands: bool) -> &'static str {
+    match hands {
+        true => {
+            " No link has such a prefix: somebody set the route by hand, and without it there is \
+             no overlap."
+        }
+        false => " The remedy is another range for the overlay, one that nothing here uses.",
+    }
+}
+
+/// Commands that take the routes away.
+fn without(routes: &[&Route]) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    let shown = routes.iter().take(SHOWN);
+    commands.extend(shown.map(|route| by_hand::delete(route)));
+    if routes.len() > SHOWN {
+        commands.push(format!("# and so for {} more routes", routes.len() - SHOWN));
+    }
+    let leads = routes.iter().any(|route| !by_hand::refuses(route));
+    if leads {
+        commands.push(
+            "# a network that is really there, and needed, stays: then give the overlay another range"
+                .to_owned(),
+        );
+    }
+    commands
 }
 
 fn capital(text: &str) -> String {

@@ -1,5 +1,5 @@
 //! Shapes of ranges that collide, and of those that only look like it.
-use crate::finding::{Code, Finding, Severity};
+use crate::finding::{Code, Confidence, Finding, Severity};
 use crate::rules::testing::{findings, report};
 
 /// A host at 10.1.1.95 whose tunnel carries `network`, with `own` as its subnet.
@@ -339,4 +339,147 @@ fn next_hops_of_vxlan_are_no_gateways() {
         lookup gateway 100.66.48.0 dev flannel.7
     ";
     assert!(crate::rules::testing::findings(text, 101).is_empty());
+}
+
+const TWO: &str = "
+    link eth0
+    link flannel.1 vxlan vni 1 port 8472
+    link flannel.2 vxlan vni 2 port 8473
+    address 192.0.2.7/24 dev eth0
+    address 10.5.1.0/32 dev flannel.1
+    address 10.6.1.0/32 dev flannel.2
+    route 10.5.2.0/24 via 10.5.2.0 dev flannel.1 onlink
+    route 10.5.7.0/24 via 10.5.7.0 dev flannel.1 onlink
+";
+
+#[test]
+fn two_overlays_without_a_registry_that_overlap() {
+    let text = format!("{TWO}route 10.5.7.128/25 via 10.6.7.0 dev flannel.2 onlink");
+    let one = only(&text);
+    assert!(
+        one.title
+            .contains("on flannel.1 overlaps the overlay network 10.5.7.128/25 on flannel.2"),
+        "{}",
+        one.title
+    );
+    assert_eq!(one.confidence, Confidence::Likely);
+    let mut context = crate::rules::testing::context("link eth0\naddress 192.0.2.7/24 dev eth0");
+    for (file, network) in [("a", "10.5.0.0/16"), ("b", "10.5.128.0/17")] {
+        context
+            .files
+            .subnet_env
+            .push(crate::context::files::SubnetEnv {
+                file: format!("/run/flannel/{file}.env"),
+                network: vec![network.parse().expect("a range")],
+                ..Default::default()
+            });
+    }
+    let found = crate::rules::evaluate(&crate::rules::View::new(&context, None)).findings;
+    let titles: Vec<_> = found
+        .iter()
+        .map(|one| (one.code, one.title.as_str()))
+        .collect();
+    let title = "overlay network 10.5.0.0/16 overlaps the overlay network 10.5.128.0/17";
+    assert_eq!(titles, [(Code(101), title)]);
+}
+
+#[test]
+fn two_devices_of_one_overlay_or_one_that_was_left_are_usual() {
+    for more in [
+        "",
+        "route 10.6.7.0/24 via 10.6.7.0 dev flannel.2 onlink",
+        "link flannel-v6.1 vxlan vni 1\naddress fd00:5::/128 dev flannel-v6.1\nroute fd00:5:0:1::/64 via fd00:5:0:1:: dev flannel-v6.1 onlink",
+        // The backend was udp once.
+        "link flannel0 tun down\naddress 10.5.1.0/16 dev flannel0",
+        "link flannel0 tun\naddress 10.5.1.0/16 dev flannel0\nroute 10.5.0.0/16 dev flannel0 proto kernel",
+        // No address of its own: it is the other's, of another name.
+        "link flannel.3 vxlan vni 3\nroute 10.5.7.128/25 via 10.5.7.128 dev flannel.3 onlink",
+    ] {
+        let text = format!("{TWO}{more}");
+        assert!(
+            findings(&text, 101).is_empty(),
+            "{more}: {:?}",
+            findings(&text, 101)
+        );
+    }
+}
+
+/// A range that nobody needs to change: the route is what is wrong.
+#[test]
+fn a_route_set_by_hand_into_the_range_is_taken_away() {
+    let lease = "key v3 /coreos.com/network/subnets/172.20.9.0-24 {\"PublicIP\":\"10.1.1.187\"}";
+    for (route, fix) in [
+        (
+            "route 172.20.8.0/21 via 10.1.1.1 dev eth0 metric 20",
+            "ip route del 172.20.8.0/21 via 10.1.1.1 dev eth0 metric 20",
+        ),
+        (
+            "route 172.20.8.0/21 kind blackhole",
+            "ip route del blackhole 172.20.8.0/21",
+        ),
+        (
+            "rule 9 lookup 7\nrule 32766 lookup 254\nroute 172.20.8.0/21 dev eth1 table 7 proto static",
+            "ip route del 172.20.8.0/21 dev eth1 table 7",
+        ),
+    ] {
+        let text = host(
+            "172.20.0.0/16",
+            "172.20.5.0/24",
+            &format!("{lease}\n{route}"),
+        );
+        let one = only(&text);
+        assert_eq!(one.fix[0], fix);
+        assert!(!one.fix.join("\n").contains("etcdctl"), "{:?}", one.fix);
+        assert!(
+            one.title.contains("takes lease 172.20.9.0/24"),
+            "{}",
+            one.title
+        );
+        assert!(findings(&text, 204).is_empty());
+    }
+}
+
+#[test]
+fn a_links_own_prefix_or_a_daemons_route_wants_another_range() {
+    let lease = "key v3 /coreos.com/network/subnets/172.20.9.0-24 {\"PublicIP\":\"10.1.1.187\"}";
+    for route in [
+        "route 172.20.8.0/21 via 10.1.1.1 dev eth0 proto bird",
+        "route 172.20.8.0/21 dev eth1 scope link\naddress 172.20.8.7/21 dev eth1",
+        "route 172.20.8.0/21 via 10.1.1.1 dev eth0\nlink eth1\naddress 172.20.80.7/24 dev eth1",
+    ] {
+        let text = host(
+            "172.20.0.0/16",
+            "172.20.5.0/24",
+            &format!("{lease}\n{route}"),
+        );
+        let fix = only(&text).fix.join("\n");
+        assert!(
+            fix.contains("etcdctl") && !fix.contains("route del"),
+            "{fix}"
+        );
+    }
+}
+
+#[test]
+fn a_route_set_by_hand_to_the_overlays_device_is_named_and_taken_away() {
+    let text = host(
+        "172.20.0.0/16",
+        "172.20.5.0/24",
+        "route 10.1.7.0/24 dev flannel0\nlookup etcd 10.1.7.9 dev flannel0\nlookup etcd 10.1.7.8 dev flannel0",
+    );
+    let one = only(&text);
+    assert!(
+        one.title
+            .starts_with("the route 10.1.7.0/24 dev flannel0 takes etcd 10.1.7.8 and 1 more"),
+        "{}",
+        one.title
+    );
+    assert_eq!(one.fix, ["ip route del 10.1.7.0/24 dev flannel0"]);
+    // The route of the network itself is flannel's.
+    let network = host(
+        "10.1.0.0/16",
+        "10.1.5.0/24",
+        "lookup etcd 10.1.7.9 dev flannel0",
+    );
+    assert!(only(&network).fix.join("\n").contains("etcdctl"));
 }

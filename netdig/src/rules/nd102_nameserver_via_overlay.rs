@@ -1,7 +1,7 @@
 //! ND102: a nameserver is reached through the overlay, and is no container of it.
 use super::collisions::{self, Caught, Links};
 use super::nd101_overlay_underlay_overlap::caught_evidence;
-use super::{Draft, Rule, View};
+use super::{Draft, Rule, View, way_out};
 use crate::context::Part;
 use crate::context::net::Role;
 use crate::finding::{Code, Confidence, Evidence, Severity};
@@ -103,11 +103,8 @@ fn draft(view: &View<'_>, key: String, title: String, caught: &[Caught<'_>]) -> 
             "takes the queries",
         ));
     }
-    draft = draft.fix("# until the overlay has another range, a route of its own by the underlay:");
-    for one in caught {
-        draft = draft.fix(collisions::stop_gap(view, one.address));
-    }
-    draft
+    let why = "# until the overlay has another range, a route of its own by the underlay:";
+    draft.fix_all(way_out::commands(view, caught, why))
 }
 
 /// The lines that name it.
@@ -179,7 +176,7 @@ mod tests {
         );
         assert!(
             one.fix
-                .contains(&"ip route add 10.1.0.2/32 via 10.1.1.1 dev eth0".to_owned()),
+                .contains(&"ip route replace 10.1.0.2/32 via 10.1.1.1 dev eth0".to_owned()),
             "{:?}",
             one.fix
         );
@@ -199,6 +196,36 @@ mod tests {
             "route 10.1.0.2 via 10.1.1.1 dev eth0 table 7\nrule 100 to 10.1.0.2 lookup 7\nrule 32766 lookup 254",
         );
         assert!(findings(&ruled, 102).is_empty());
+    }
+
+    fn fix(more: &str) -> Vec<String> {
+        findings(&with(more), 102).remove(0).fix
+    }
+
+    #[test]
+    fn the_stop_gap_stands_in_the_table_that_decides_and_replaces_what_is_there() {
+        let ruled = "rule 0 lookup 255\nrule 100 lookup 7\nrule 32766 lookup 254\nroute 10.1.0.0/16 dev flannel0 table 7";
+        let wanted = "ip route replace 10.1.0.2/32 via 10.1.1.1 dev eth0 table 7";
+        assert!(fix(ruled).contains(&wanted.to_owned()), "{:?}", fix(ruled));
+        let asked = "lookup nameserver 10.1.0.2 dev flannel0 table 7";
+        assert!(fix(asked).contains(&wanted.to_owned()), "{:?}", fix(asked));
+        let known = "route 10.1.0.2 dev flannel0 metric 50 proto kernel";
+        let wanted = "ip route replace 10.1.0.2/32 via 10.1.1.1 dev eth0 metric 50";
+        assert!(fix(known).contains(&wanted.to_owned()), "{:?}", fix(known));
+    }
+
+    #[test]
+    fn a_route_set_by_hand_is_taken_away() {
+        let apart = with("route 192.0.2.0/24 dev flannel0").replace("10.1.0.2", "192.0.2.53");
+        let report = report(&apart);
+        let fixes: Vec<_> = report
+            .findings
+            .iter()
+            .filter(|one| one.fix == ["ip route del 192.0.2.0/24 dev flannel0"])
+            .map(|one| (one.code, one.cause))
+            .collect();
+        let expected = [(Code(101), None), (Code(102), Some(Code(101)))];
+        assert_eq!(fixes, expected, "{:?}", report.findings);
     }
 
     #[test]

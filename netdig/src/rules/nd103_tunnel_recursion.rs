@@ -1,7 +1,7 @@
 //! ND103: the tunnel's own packets for a peer are routed into the tunnel.
 use super::collisions::{self, Caught};
 use super::nd101_overlay_underlay_overlap::caught_evidence;
-use super::{Draft, Rule, View};
+use super::{Draft, Rule, View, way_out};
 use crate::context::Part;
 use crate::context::net::Role;
 use crate::finding::{Code, Evidence, Severity};
@@ -21,7 +21,7 @@ const SHOWN: usize = 10;
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in view.joined() {
-        // Peers are known from leases: there is nothing to be unsure of.
+        // Peers are known from leases, whether or not anything of theirs is in the range.
         let mut caught = collisions::caught(view, overlay, true);
         caught.retain(|one| one.role == Role::Peer);
         if let Some(first) = caught.first() {
@@ -68,10 +68,9 @@ fn draft(view: &View<'_>, key: String, first: &Caught<'_>, caught: &[Caught<'_>]
         ))
     });
     draft = draft.seen_all(leases);
-    draft = draft.fix("# until the overlay has another range, pin the peers to the underlay:");
-    for one in caught.iter().take(SHOWN) {
-        draft = draft.fix(collisions::stop_gap(view, one.address));
-    }
+    let why = "# until the overlay has another range, pin the peers to the underlay:";
+    let shown = &caught[..caught.len().min(SHOWN)];
+    draft = draft.fix_all(way_out::commands(view, shown, why));
     if caught.len() > SHOWN {
         draft = draft.fix(format!("# and so for {} more peers", caught.len() - SHOWN));
     }
@@ -80,7 +79,7 @@ fn draft(view: &View<'_>, key: String, first: &Caught<'_>, caught: &[Caught<'_>]
 
 #[cfg(test)]
 mod tests {
-    use crate::finding::Code;
+    use crate::finding::{Code, Confidence};
     use crate::rules::testing::{findings, report};
 
     const CASE: &str = r#"
@@ -115,7 +114,7 @@ mod tests {
         assert_eq!(one.cause, Some(Code(101)));
         assert!(
             one.fix
-                .contains(&"ip route add 10.2.1.187/32 via 10.1.1.1 dev eth0".to_owned()),
+                .contains(&"ip route replace 10.2.1.187/32 via 10.1.1.1 dev eth0".to_owned()),
             "{:?}",
             one.fix
         );
@@ -137,6 +136,14 @@ mod tests {
             )
             .is_empty()
         );
+    }
+
+    #[test]
+    fn it_is_certain_where_the_kernel_itself_was_asked() {
+        let tables = findings(CASE, 103);
+        assert_eq!(tables[0].confidence, Confidence::Likely);
+        let asked = format!("{CASE}\nlookup peer 10.2.1.187 dev flannel0");
+        assert_eq!(findings(&asked, 103)[0].confidence, Confidence::Certain);
     }
 
     #[test]

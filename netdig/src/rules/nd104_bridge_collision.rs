@@ -6,8 +6,7 @@ use rustc_hash::FxHashSet;
 
 use super::collisions::Links;
 use super::prefixes::Index;
-use super::renumber;
-use super::{Draft, Rule, View};
+use super::{Draft, Rule, View, nd106_bridge_subnet_mismatch, renumber};
 use crate::context::Part;
 use crate::context::net::{LinkKind, RouteKind};
 use crate::finding::{Code, Evidence, Severity};
@@ -105,10 +104,12 @@ fn bridges<'a>(view: &View<'a>, links: &Links<'a>) -> Vec<Bridge<'a>> {
             net: one.net.trunc(),
         })
         .collect();
-    // The usual names first: those are told of, and the other is what they collide with.
+    // The usual names first: those are told of, and the other is what they collide with. Where
+    // CNI made a bridge as well, docker's is the one to give way.
     bridges.sort_by_key(|one| {
         (
             !links.is_container_bridge(one.name),
+            one.name != "docker0",
             one.name,
             place(one.net),
         )
@@ -158,6 +159,12 @@ fn tell(
         // Of two bridges the first told of the other already.
         others.retain(|other| !told.contains(&(other.dev, bridge.name)));
         others.dedup_by(|a, b| a.dev == b.dev && a.net == b.net);
+        // A bridge that should have its lease's subnet gets that one: ND106 says so.
+        let wrong = |name| nd106_bridge_subnet_mismatch::tells_of(view, links, name);
+        if !others.is_empty() && wrong(bridge.name) {
+            continue;
+        }
+        others.retain(|other| !links.is_container_bridge(other.dev) || !wrong(other.dev));
         let Some(first) = others.first() else {
             continue;
         };
@@ -201,18 +208,26 @@ fn narrower(a: IpNet, b: IpNet) -> IpNet {
 }
 
 fn fix(view: &View<'_>, links: &Links<'_>, bridge: &Bridge<'_>) -> Vec<String> {
-    let length = match bridge.net {
-        IpNet::V4(net) => net.prefix_len().max(12),
-        IpNet::V6(_) => 24,
+    let free = match bridge.net {
+        IpNet::V4(net) => renumber::free(view, net.prefix_len().max(12)).map(IpNet::V4),
+        IpNet::V6(_) => renumber::free_64(view).map(IpNet::V6),
     };
-    let free = renumber::free(view, length).and_then(|net| net.hosts().next());
-    let range = match free {
-        Some(first) => format!("{first}/{length}"),
-        None => "a range that is free".to_owned(),
+    let Some(range) = free else {
+        return vec![format!(
+            "# give {} another range; no private one of this length is free of what this host knows",
+            bridge.name
+        )];
     };
+    let ipv6 = range.addr().is_ipv6();
     match bridge.name {
         "docker0" => vec![
-            format!("# in /etc/docker/daemon.json: \"bip\": \"{range}\""),
+            match range.hosts().next().filter(|_| !ipv6) {
+                Some(first) => format!(
+                    "# in /etc/docker/daemon.json: \"bip\": \"{first}/{}\"",
+                    range.prefix_len()
+                ),
+                None => format!("# in /etc/docker/daemon.json: \"fixed-cidr-v6\": \"{range}\""),
+            },
             "systemctl restart docker".to_owned(),
         ],
         name if name.starts_with("br-") => vec![
@@ -221,7 +236,10 @@ fn fix(view: &View<'_>, links: &Links<'_>, bridge: &Bridge<'_>) -> Vec<String> {
                 &name[3..]
             ),
             "docker network rm NETWORK".to_owned(),
-            format!("docker network create --subnet {range} NETWORK"),
+            match ipv6 {
+                false => format!("docker network create --subnet {range} NETWORK"),
+                true => format!("docker network create --ipv6 --subnet {range} NETWORK"),
+            },
         ],
         name if name.starts_with("virbr") => vec![
             "virsh net-edit default    # another <ip address=…>".to_owned(),
@@ -293,6 +311,50 @@ mod tests {
         ] {
             assert!(titles(more).is_empty(), "{more}: {:?}", titles(more));
         }
+    }
+
+    #[test]
+    fn a_bridge_with_a_card_is_the_lan() {
+        for more in [
+            "link br0 bridge\naddress 192.168.1.7/24 dev br0\nlink eth2 master br0\nlink wlan0\naddress 192.168.1.8/24 dev wlan0\nroute 192.168.1.0/24 dev br0 proto kernel\nroute 192.168.1.0/24 dev wlan0 proto kernel metric 600",
+            "link br0 bridge\naddress 192.168.1.7/24 dev br0\nlink wlan0 master br0\naddress 192.168.1.8/24 dev eth1",
+            // A tunnel of Ethernet leads to others as a cable does.
+            "link br0 bridge\naddress 192.168.1.7/24 dev br0\nlink lan0 gretap master br0\naddress 192.168.1.8/24 dev eth1",
+            "link br0 bridge\naddress 192.168.1.7/24 dev br0\nlink lan0 vxlan vni 9 master br0\naddress 192.168.1.8/24 dev eth1",
+            // Two of netplan's for virtual machines, each with an uplink.
+            "link br0 bridge\nlink br1 bridge\naddress 192.168.1.7/24 dev br0\naddress 192.168.1.8/24 dev br1\nlink eno1 master br0\nlink eno2 master br1",
+        ] {
+            assert!(titles(more).is_empty(), "{more}: {:?}", titles(more));
+        }
+        // Ports of containers and machines are no cables.
+        let inside = "link br0 bridge\naddress 192.168.1.7/24 dev br0\nlink veth1 veth master br0\nlink vnet0 tun master br0\naddress 192.168.1.8/24 dev eth1";
+        assert_eq!(titles(inside).len(), 1);
+    }
+
+    #[test]
+    fn a_bridge_with_an_old_leases_subnet_is_told_of_once() {
+        let text = "link cni0 bridge\naddress 10.5.77.1/24 dev cni0\naddress 10.5.77.1/24 dev docker0\nlink flannel.1 vxlan\naddress 10.5.1.0/32 dev flannel.1\nkey v3 /coreos.com/network/config {\"Network\":\"10.5.0.0/16\",\"Backend\":{\"Type\":\"vxlan\"}}\nkey v3 /coreos.com/network/subnets/10.5.1.0-24 {\"PublicIP\":\"10.1.1.95\",\"BackendType\":\"vxlan\"}";
+        assert!(titles(text).is_empty(), "{:?}", titles(text));
+        assert!(!findings(&format!("{HOST}{text}"), 106).is_empty());
+        // Both have the right one: one of them has to go.
+        let right = text.replace("10.5.77.1", "10.5.1.1");
+        assert_eq!(
+            titles(&right),
+            ["10.5.1.0/24 is the range of docker0 and of cni0"]
+        );
+    }
+
+    #[test]
+    fn the_fix_names_a_range_of_the_right_family() {
+        let text = "link eth0\nlink docker0 bridge\nlink br-app bridge\naddress fd00:7::1/64 dev docker0\naddress fd00:7::2/64 dev br-app";
+        let fix = findings(text, 104).remove(0).fix;
+        assert!(
+            fix[0].ends_with("\"fixed-cidr-v6\": \"fd00:10:244::/64\""),
+            "{fix:?}"
+        );
+        let two = "link eth0\nlink br-one bridge\nlink br-two bridge\naddress 172.18.0.1/16 dev br-one\naddress 172.18.0.2/16 dev br-two";
+        let fix = findings(two, 104).remove(0).fix;
+        assert_eq!(fix[2], "docker network create --subnet 10.0.0.0/16 NETWORK");
     }
 
     #[test]

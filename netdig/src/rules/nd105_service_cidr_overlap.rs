@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use super::collisions::Links;
 use super::{Draft, Rule, View};
 use crate::context::Part;
-use crate::context::net::LinkKind;
+use crate::context::net::{LinkKind, RouteKind};
 use crate::context::service_ranges;
 use crate::finding::{Code, Evidence, Severity};
 
@@ -14,8 +14,8 @@ pub const RULE: Rule = Rule {
     code: Code(105),
     name: "service-cidr-overlap",
     severity: Severity::High,
-    title: "the range of Kubernetes' services overlaps the overlay's network or a link's",
-    needs: &[Part::Links, Part::Addresses],
+    title: "the range of Kubernetes' services overlaps the overlay's network, a link's or a route's",
+    needs: &[Part::Links, Part::Addresses, Part::Routes],
     page: include_str!("../../../docs/playbooks/nd105_service_cidr_overlap.md"),
     check,
 };
@@ -28,6 +28,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             hit.extend(with_overlay(overlay, range));
         }
         hit.extend(with_links(view, &links, range));
+        hit.extend(with_routes(view, &links, range));
         if let Some((first, _)) = hit.first() {
             let more = match hit.len() {
                 1 => String::new(),
@@ -126,6 +127,42 @@ fn with_links(view: &View<'_>, links: &Links<'_>, range: IpNet) -> Vec<(String, 
         .collect()
 }
 
+/// Routes to a part of the range. One to all of it, or wider, is how services are reached where
+/// no default route leads there, or a VPN's; one to a single address is an announced service.
+fn with_routes(view: &View<'_>, links: &Links<'_>, range: IpNet) -> Vec<(String, Evidence)> {
+    let is_of_services = |dev: &str| {
+        let link = links.get(dev);
+        let kind = link.map(|link| &link.kind);
+        let dummy = matches!(kind, Some(LinkKind::Other(kind)) if kind == "dummy");
+        dummy || dev == "kube-ipvs0" || link.is_some_and(|link| link.loopback)
+    };
+    let routes = view.context.net.routes.iter().filter(|route| {
+        let to = route.to;
+        range.contains(&to)
+            && to != range
+            && to.prefix_len() < to.max_prefix_len()
+            && route.kind == RouteKind::Unicast
+            // What a link's own address brings is told with the link.
+            && route.protocol != "kernel"
+            && view.routing.is_used(route.table)
+            && !route.dev().is_none_or(|dev| {
+                is_of_services(dev) || links.is_inside(dev) || view.is_overlay_link(dev)
+            })
+            && !view.joined().any(|overlay| overlay.contains(to.network()))
+    });
+    routes
+        .map(|route| {
+            let way = match (route.via(), route.dev()) {
+                (Some(via), Some(dev)) => format!(" via {via} dev {dev}"),
+                (_, dev) => format!(" dev {}", dev.unwrap_or_default()),
+            };
+            let what = format!("{} is in the services' range", route.to);
+            let evidence = Evidence::new("route", route.to_string(), what);
+            (format!("the route {}{way}", route.to), evidence)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::context::files::{Place, ServiceRange};
@@ -197,6 +234,34 @@ mod tests {
             "{}",
             found[0].title
         );
+    }
+
+    #[test]
+    fn a_route_into_the_range_is_named() {
+        let text = format!("{HOST}\nroute 10.96.40.0/24 via 10.1.1.9 dev eth0");
+        let found = found(&with_manifest(&text, "10.96.0.0/12"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let wanted = "10.96.0.0/12 overlaps the route 10.96.40.0/24 via 10.1.1.9 dev eth0";
+        assert!(found[0].title.contains(wanted), "{}", found[0].title);
+    }
+
+    #[test]
+    fn routes_of_vpns_and_of_services_themselves_are_usual() {
+        for line in [
+            "route 10.0.0.0/8 via 10.1.1.9 dev eth0",
+            "route default via 10.1.1.1 dev eth0",
+            "route 10.96.0.0/12 via 10.1.1.9 dev eth0",
+            "route 10.96.0.10 via 10.1.1.9 dev eth0 proto bird",
+            "link dummy0 dummy\nroute 10.96.0.0/16 dev dummy0",
+            "route 10.96.0.0/16 dev kube-ipvs0",
+            "route 10.96.40.0/24 via 10.1.1.9 dev eth0 table 7",
+            "route 10.96.40.0/24 kind blackhole",
+        ] {
+            let text = format!("{HOST}\n{line}");
+            let mut found = found(&with_manifest(&text, "10.96.0.0/12"));
+            found.retain(|one| one.code == Code(105));
+            assert!(found.is_empty(), "{line}: {found:?}");
+        }
     }
 
     #[test]

@@ -158,6 +158,20 @@ fn others(view: &View<'_>, links: &Links<'_>, overlay: &Overlay<'_>, ipv6: bool)
     said
 }
 
+/// Whether it is told here that this link has another subnet than it should.
+pub(super) fn tells_of(view: &View<'_>, links: &Links<'_>, name: &str) -> bool {
+    let families = |overlay| [(overlay, false), (overlay, true)];
+    view.joined().flat_map(families).any(|(overlay, ipv6)| {
+        let right = decides(view, overlay, ipv6);
+        let wrong = |said: &Said, right: &Said| said.net.trunc() != right.net.trunc();
+        right.is_some_and(|right| {
+            let all = others(view, links, overlay, ipv6);
+            all.iter()
+                .any(|said| said.who == name && wrong(said, &right))
+        })
+    })
+}
+
 /// Makes a bridge anew, with the range of now.
 fn anew(bridge: &str) -> Vec<String> {
     match bridge {

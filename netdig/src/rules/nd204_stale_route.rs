@@ -1,12 +1,14 @@
 //! ND204: a route into the overlay's range that no lease backs, or another way than the lease's.
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::renumber::quoted;
 use super::view::Overlay;
-use super::{Draft, Rule, View, backend, collisions};
+use super::{Draft, Rule, View, backend, by_hand, collisions, diverted};
 use crate::context::Part;
 use crate::context::flannel::Lease;
-use crate::context::net::{Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
+use crate::context::net::{Answer, LinkKind, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -19,13 +21,24 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// Routes that evidence and fix name.
+const SHOWN: usize = 8;
+
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in view.overlays.iter().filter(|one| !one.leases.is_empty()) {
+        let (mut left, mut away, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for route in &view.context.net.routes {
-            if let Some(why) = stale(view, overlay, route) {
-                found.push(draft(view, overlay, route, &why));
+            match stale(view, overlay, route) {
+                Some(Why::NoLease) => left.push(route),
+                Some(Why::OtherWay(lease)) => away.push((route, lease)),
+                Some(Why::Refused(lease)) => refused.push((route, lease)),
+                None => {}
             }
         }
+        found.extend(left_draft(view, overlay, &left));
+        found.extend(taken_draft(view, overlay, &away));
+        found.extend(taken_draft(view, overlay, &refused));
+        diverted::find(view, overlay, found);
     }
 }
 
@@ -34,6 +47,8 @@ enum Why<'a> {
     NoLease,
     /// It takes packets of this lease elsewhere.
     OtherWay(&'a Lease),
+    /// It answers packets of this lease with an error, or not at all.
+    Refused(&'a Lease),
 }
 
 fn stale<'a>(view: &View<'_>, overlay: &'a Overlay<'_>, route: &Route) -> Option<Why<'a>> {
@@ -41,30 +56,69 @@ fn stale<'a>(view: &View<'_>, overlay: &'a Overlay<'_>, route: &Route) -> Option
         .networks
         .iter()
         .any(|net| net.contains(&route.to) && net.prefix_len() < route.to.prefix_len());
-    // What is on a link of this host is a network of its own: ND101's or ND104's business.
-    let via = route.via()?;
-    if !inside || route.kind != RouteKind::Unicast || route.table == TABLE_LOCAL {
+    if !inside || route.table == TABLE_LOCAL || overlay.is_own(route.to) {
         return None;
     }
+    if by_hand::refuses(route) {
+        let lease = overlay.lease_of(route.to.network())?;
+        let refused = lease.subnet_of(route.to)?.contains(&route.to)
+            && collisions::refused_lease(view, overlay, route, lease)
+            && !is_denied(view, route);
+        return refused.then_some(Why::Refused(lease));
+    }
+    // What is on a link of this host is a network of its own: ND101's or ND104's business.
+    let via = route.via().filter(|_| route.kind == RouteKind::Unicast)?;
     // A range of the underlay that a router leads to is ND101's: it is not to be deleted.
-    let through = route.dev().is_some_and(|dev| overlay.links.contains(&dev));
-    if overlay.is_own(route.to) || !through && !collisions::is_of_one_lease(overlay, route) {
+    let through = is_through(overlay, route);
+    if !through && !collisions::is_of_one_lease(overlay, route) {
         return None;
     }
     match overlay.lease_of(route.to.network()) {
         Some(lease) => {
             let whole = lease.subnet_of(route.to)?;
-            (!leads_to(view, overlay, lease, route, via) && whole.contains(&route.to))
-                .then_some(Why::OtherWay(lease))
+            let away = whole.contains(&route.to) && !leads_to(view, overlay, lease, route, via);
+            (away && wins(view, route)).then_some(Why::OtherWay(lease))
         }
+        // One address was taken out of the overlay on purpose: ND102's and ND103's own stop-gap.
+        None if !through && collisions::is_pinned(overlay, route) => None,
         // A wider one with leases in it is somebody's summary of them.
         None => {
             let subnets = |lease: &Lease| lease.subnet_of(route.to);
             let mut subnets = overlay.leases.iter().filter_map(subnets).peekable();
             let known = subnets.peek().is_some();
-            (known && !subnets.any(|net| route.to.contains(&net))).then_some(Why::NoLease)
+            let left = known && !subnets.any(|net| route.to.contains(&net));
+            (left && is_asked(view, route)).then_some(Why::NoLease)
         }
     }
+}
+
+fn is_through(overlay: &Overlay<'_>, route: &Route) -> bool {
+    route.dev().is_some_and(|dev| overlay.links.contains(&dev))
+}
+
+/// Whether packets of this host's own come to it: the tables of a VRF, or of what comes from one
+/// address, are others' business.
+fn is_asked(view: &View<'_>, route: &Route) -> bool {
+    route.table == TABLE_MAIN || wins(view, route)
+}
+
+/// Whether the kernel takes it: by its own look-up where one was for an address of it, by the
+/// tables otherwise.
+fn wins(view: &View<'_>, route: &Route) -> bool {
+    let taker = collisions::taker(view, route.to);
+    taker.is_some_and(|one| std::ptr::eq(one, route)) && !is_denied(view, route)
+}
+
+/// Whether the kernel's look-up says another way than this route.
+fn is_denied(view: &View<'_>, route: &Route) -> bool {
+    let asked = collisions::samples(route.to).find_map(|address| view.asked(address));
+    asked.is_some_and(|lookup| match &lookup.answer {
+        Answer::Way { dev, via, .. } => {
+            let hop = |one: &crate::context::net::NextHop| one.dev == *dev && one.via == *via;
+            by_hand::refuses(route) || !route.hops.iter().any(hop)
+        }
+        Answer::Refused(_) => !by_hand::refuses(route),
+    })
 }
 
 /// Whether a route leads where flannel's would: to the peer, or through the overlay's device.
@@ -75,187 +129,233 @@ fn leads_to(
     route: &Route,
     via: IpAddr,
 ) -> bool {
-    let through = route.dev().is_some_and(|dev| overlay.links.contains(&dev));
+    if collisions::public_addresses(lease).any(|peer| peer == via) {
+        return true;
+    }
+    if is_through(overlay, route) {
+        return !is_of_another(view, overlay, lease, route, via);
+    }
     // Where the peer is behind a router, that router's way is the peer's.
     let as_peer = |peer| view.way(peer).is_some_and(|way| way.via == Some(via));
-    through || collisions::public_addresses(lease).any(|peer| peer == via || as_peer(peer))
+    collisions::public_addresses(lease).any(as_peer)
 }
 
-fn draft(view: &View<'_>, overlay: &Overlay<'_>, route: &Route, why: &Why<'_>) -> Draft {
+/// Whether a gateway on the overlay's device is another lease's. With VXLAN it is the first
+/// address of the lease's subnet, and the neighbour's MAC says which peer that is; with IP in IP
+/// the peer's public address.
+fn is_of_another(
+    view: &View<'_>,
+    overlay: &Overlay<'_>,
+    lease: &Lease,
+    route: &Route,
+    via: IpAddr,
+) -> bool {
+    let within = |net| lease.subnet_of(net).is_some_and(|own| own.contains(&via));
+    if within(IpNet::from(via)) {
+        return false;
+    }
+    let net = &view.context.net;
+    let vxlan = route.dev().and_then(|dev| net.link(dev));
+    let vxlan = vxlan.is_some_and(|link| matches!(link.kind, LinkKind::Vxlan(_)));
+    let peers = net.neighbours.iter().filter(|one| {
+        Some(one.link.as_str()) == route.dev() && one.address == via && one.mac.is_some()
+    });
+    let macs = [&lease.vtep_mac, &lease.vtep_mac_v6];
+    let mut peers = peers.filter_map(|one| one.mac.as_ref());
+    if peers.any(|mac| {
+        macs.into_iter()
+            .flatten()
+            .any(|own| own.eq_ignore_ascii_case(mac))
+    }) {
+        return false;
+    }
+    overlay.lease_of_host(via).is_some() || vxlan && overlay.contains(via)
+}
+
+/// `192.168.77.0/24 via 10.1.1.177 dev eth0`.
+fn named(route: &Route) -> String {
     let via = route
         .via()
         .map_or_else(String::new, |via| format!(" via {via}"));
-    let dev = route.dev().unwrap_or("an unknown device");
-    let to = route.to;
-    let (title, explanation) = match why {
-        Why::NoLease => (
-            format!("the route {to}{via} dev {dev} leads into the overlay, and no lease backs it"),
-            format!(
-                "No host has a lease for {to}. Packets for it leave by {dev} and reach nobody who \
-                 has those addresses: a host that is gone left the route behind, or somebody set \
-                 it by hand."
-            ),
-        ),
-        Why::OtherWay(lease) => (
-            format!(
-                "the route {to}{via} dev {dev} takes packets away from {}",
-                backend::named(lease)
-            ),
-            format!(
-                "It is as long as the lease's own route or longer, so the kernel prefers it, and \
-                 it does not lead to the host that has the lease. Packets for {to} go to {}.",
-                route
-                    .via()
-                    .map_or_else(|| dev.to_owned(), |via| via.to_string())
-            ),
-        ),
-    };
-    let partly = view
-        .context
-        .unread
-        .iter()
-        .any(|one| one.part == Part::Registry);
-    let draft = Draft::new(format!("{} {route}", overlay.key()), title)
-        .because(explanation)
-        .seen(Evidence::new(
-            "route",
-            route.to_string(),
-            format!("made by {}", route.protocol),
-        ))
-        .seen_all(overlay.origin.iter().cloned())
-        .fix(delete(route))
-        .confidence(match partly {
-            true => Confidence::Likely,
-            false => Confidence::Certain,
-        });
-    match why {
-        Why::OtherWay(lease) => draft.seen(Evidence::new(
-            lease.origin.source(),
-            lease.origin.place(),
-            backend::named(lease),
-        )),
-        Why::NoLease => {
-            let count = overlay.leases.len();
-            draft.seen(Evidence::new(
-                overlay.leases[0].origin.source(),
-                format!("{}/subnets", overlay.prefix),
-                format!("{count} leases, none for {to}"),
-            ))
-        }
+    match route.dev().filter(|_| !by_hand::refuses(route)) {
+        Some(dev) => format!("{}{via} dev {dev}", route.to),
+        None => format!("{}{via}", route.to),
     }
 }
 
-fn delete(route: &Route) -> String {
-    let mut command = format!("ip route del {}", route.to);
-    if let Some(via) = route.via() {
-        command.push_str(&format!(" via {via}"));
+/// Routes that no lease backs.
+fn left_draft(view: &View<'_>, overlay: &Overlay<'_>, routes: &[&Route]) -> Option<Draft> {
+    let first = routes.first()?;
+    let (more, to) = (backend::and_more(routes.len()), first.to);
+    let (lead, back) = match routes.len() {
+        1 => ("leads", "it"),
+        _ => ("lead", "them"),
+    };
+    let title = format!(
+        "the route {}{more} {lead} into the overlay, and no lease backs {back}",
+        named(first)
+    );
+    let count = overlay.leases.len();
+    let origin = &overlay.leases[0].origin;
+    let dev = first.dev().unwrap_or("an unknown device");
+    let draft = Draft::new(format!("{} left", overlay.key()), title)
+        .because(format!(
+            "No host has a lease for {to}. Packets for it leave by {dev} and reach nobody who has \
+             those addresses: a host that is gone left the route behind, or somebody set it by hand."
+        ))
+        .seen_all(routes.iter().take(SHOWN).map(|route| evidence(route)))
+        .seen_all(overlay.origin.iter().cloned())
+        .seen(Evidence::new(
+            origin.source(),
+            format!("{}/subnets", overlay.prefix),
+            format!("{count} leases, none for {to}"),
+        ))
+        .fix_all(routes.iter().take(SHOWN).map(|route| by_hand::delete(route)));
+    Some(confident(view, rest(draft, routes.len())))
+}
+
+/// Routes that take packets from the leases that they are for.
+fn taken_draft(
+    view: &View<'_>,
+    overlay: &Overlay<'_>,
+    routes: &[(&Route, &Lease)],
+) -> Option<Draft> {
+    let &(first, lease) = routes.first()?;
+    let (more, to, of) = (
+        backend::and_more(routes.len()),
+        first.to,
+        backend::named(lease),
+    );
+    let (verb, kind, fate) = match by_hand::refuses(first) {
+        true => (
+            "refuse",
+            format!("{} ", first.kind.name()),
+            "are refused here".to_owned(),
+        ),
+        false => {
+            let via = first.via().map(|via| via.to_string());
+            let by = via.or_else(|| first.dev().map(str::to_owned));
+            (
+                "take",
+                String::new(),
+                format!("go to {}", by.unwrap_or_default()),
+            )
+        }
+    };
+    let s = if routes.len() == 1 { "s" } else { "" };
+    let verb = match verb {
+        "take" => format!("take{s} packets away from"),
+        _ => format!("refuse{s} packets for"),
+    };
+    let title = format!("the {kind}route {}{more} {verb} {of}", named(first));
+    let group = if by_hand::refuses(first) {
+        "refused"
+    } else {
+        "away"
+    };
+    let mut draft = Draft::new(format!("{} {group}", overlay.key()), title)
+        .because(format!(
+            "It is as long as the lease's own route or longer, so the kernel prefers it, and it \
+             does not lead to the host that has the lease. Packets for {to} {fate}."
+        ))
+        .seen_all(overlay.origin.iter().cloned());
+    for (route, lease) in routes.iter().take(SHOWN) {
+        let origin = &lease.origin;
+        draft = draft
+            .seen(evidence(route))
+            .seen(Evidence::new(
+                origin.source(),
+                origin.place(),
+                backend::named(lease),
+            ))
+            .fix_all(cure(view, overlay, route, lease));
     }
-    if let Some(dev) = route.dev() {
-        command.push_str(&format!(" dev {}", quoted(dev)));
+    Some(confident(view, rest(draft, routes.len())))
+}
+
+fn evidence(route: &Route) -> Evidence {
+    Evidence::new(
+        "route",
+        route.to_string(),
+        format!("made by {}", route.protocol),
+    )
+}
+
+fn rest(draft: Draft, count: usize) -> Draft {
+    match count {
+        0..=SHOWN => draft,
+        _ => draft.fix(format!("# and so for {} more routes", count - SHOWN)),
     }
-    if route.metric > 0 {
-        command.push_str(&format!(" metric {}", route.metric));
+}
+
+fn confident(view: &View<'_>, draft: Draft) -> Draft {
+    let mut unread = view.context.unread.iter();
+    draft.confidence(match unread.any(|one| one.part == Part::Registry) {
+        true => Confidence::Likely,
+        false => Confidence::Certain,
+    })
+}
+
+/// Takes the route away, and sets the lease's own where it stands in that one's place.
+fn cure(view: &View<'_>, overlay: &Overlay<'_>, route: &Route, lease: &Lease) -> Vec<String> {
+    let delete = by_hand::delete(route);
+    let right = lease
+        .subnet_of(route.to)
+        .filter(|subnet| *subnet == route.to)
+        .and_then(|subnet| right(view, overlay, lease, subnet));
+    let others = view.routing.to(TABLE_MAIN, route.to).iter();
+    let mut others = others.filter(|other| other.kind == RouteKind::Unicast);
+    let is_there = others.any(|other| {
+        let leads = |via| leads_to(view, overlay, lease, other, via);
+        !std::ptr::eq(*other, route) && other.via().is_some_and(leads)
+    });
+    // A route without a metric has this one, and `replace` takes the place of its equal.
+    let usual = if route.to.addr().is_ipv6() { 1024 } else { 0 };
+    let equal = route.table == TABLE_MAIN && route.metric == usual && !by_hand::refuses(route);
+    match right.filter(|_| !is_there) {
+        Some(right) if equal => vec![right],
+        Some(right) => vec![delete, right],
+        None => vec![delete],
     }
-    if route.table != TABLE_MAIN {
-        command.push_str(&format!(" table {}", route.table));
+}
+
+/// The command that sets the route that flannel would.
+fn right(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, subnet: IpNet) -> Option<String> {
+    let v6 = subnet.addr().is_ipv6();
+    let direct = overlay
+        .config
+        .as_ref()
+        .is_some_and(|config| config.direct_routing);
+    let mut peers = collisions::public_addresses(lease);
+    let peer = peers.find(|peer| peer.is_ipv6() == v6);
+    // Behind a router the peer's host cannot be a gateway.
+    let on_link = peer.and_then(|peer| {
+        let way = view.way(peer).filter(|way| way.via.is_none())?;
+        Some((peer, way.dev.filter(|dev| !overlay.links.contains(dev))?))
+    });
+    match (lease.backend.as_str(), on_link) {
+        ("vxlan", Some((peer, dev))) if direct => Some(format!(
+            "ip route replace {subnet} via {peer} dev {}",
+            quoted(dev)
+        )),
+        ("host-gw", Some((peer, dev))) => Some(format!(
+            "ip route replace {subnet} via {peer} dev {}",
+            quoted(dev)
+        )),
+        ("vxlan", _) => {
+            let links = overlay.links.iter();
+            // flannel-v6.1 beside flannel.1.
+            let dev = links.copied().find(|dev| dev.contains("-v6") == v6)?;
+            let via = subnet.network();
+            Some(format!(
+                "ip route replace {subnet} via {via} dev {} onlink",
+                quoted(dev)
+            ))
+        }
+        _ => None,
     }
-    command
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::rules::testing::findings;
-
-    const HOST: &str = r#"
-        link eth0
-        link flannel0 tun mtu 1472
-        address 10.1.1.95/24 dev eth0
-        address 192.168.69.0/16 dev flannel0
-        route 192.168.0.0/16 dev flannel0 src 192.168.69.0 proto kernel scope link
-        route 192.168.69.0/24 dev docker0 scope link
-        route 10.1.1.0/24 dev eth0 scope link
-        key v2 /coreos.com/network/config {"Network":"192.168.0.0/16"}
-        key v2 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95"}
-        key v2 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187"}
-    "#;
-
-    fn with(line: &str) -> Vec<crate::finding::Finding> {
-        findings(&format!("{HOST}\n{line}"), 204)
-    }
-
-    #[test]
-    fn a_route_without_a_lease_is_stale() {
-        let found = with("route 192.168.77.0/24 via 10.1.1.177 dev eth0 onlink");
-        assert_eq!(found.len(), 1);
-        assert!(found[0].title.contains("192.168.77.0/24 via 10.1.1.177"));
-        assert_eq!(
-            found[0].fix,
-            ["ip route del 192.168.77.0/24 via 10.1.1.177 dev eth0"]
-        );
-    }
-
-    #[test]
-    fn so_is_one_that_takes_a_part_of_a_lease_elsewhere() {
-        let found = with("route 192.168.13.0/25 via 10.1.1.177 dev eth0 metric 5 table 7");
-        assert!(found[0].title.contains("10.1.1.187"), "{}", found[0].title);
-        assert!(found[0].fix[0].ends_with("metric 5 table 7"));
-    }
-
-    #[test]
-    fn routes_of_flannels_own_and_of_others_are_not() {
-        for line in [
-            "route 192.168.13.0/24 via 10.1.1.187 dev eth0",
-            "route 192.168.13.0/24 via 192.168.13.0 dev flannel0 onlink",
-            "route 192.168.69.128/25 via 192.168.69.5 dev docker0",
-            "route 192.168.64.0/18 via 10.1.1.1 dev eth0",
-            "route 172.16.0.0/12 via 10.1.1.1 dev eth0",
-            "route 192.168.0.0/16 via 10.1.1.1 dev eth0 metric 1024",
-            "route 192.168.200.0/24 dev eth1 scope link",
-            "route 192.168.128.0/17 via 10.1.1.1 dev eth0",
-            "route 192.168.77.0/24 via 10.1.1.1 dev eth0 proto bird",
-        ] {
-            assert!(with(line).is_empty(), "{line}");
-        }
-    }
-
-    #[test]
-    fn one_route_is_one_finding() {
-        for line in [
-            "route 192.168.77.0/24 via 10.1.1.177 dev eth0 onlink",
-            "route 192.168.13.0/25 via 10.1.1.177 dev eth0 proto static",
-            "route 192.168.13.0/25 via 10.1.1.177 dev eth0 proto bird",
-            "route 192.168.13.0/24 via 10.1.1.177 dev eth0",
-        ] {
-            let text = format!("{HOST}\n{line}");
-            assert_eq!(findings(&text, 204).len(), 1, "{line}");
-            assert!(findings(&text, 101).is_empty(), "{line}");
-        }
-        let range = format!("{HOST}\nroute 192.168.13.0/24 via 10.1.1.1 dev eth0 proto bird");
-        assert_eq!(
-            (findings(&range, 101).len(), findings(&range, 204).len()),
-            (1, 0)
-        );
-    }
-
-    #[test]
-    fn a_part_of_an_ipv6_lease_taken_elsewhere_is_found_too() {
-        let text = HOST.replace(
-            r#""Network""#,
-            r#""EnableIPv6":true,"IPv6Network":"fd00:1::/56","Network""#,
-        );
-        let text = text.replace("192.168.13.0-24 {", r#"192.168.13.0-24&fd00:1:0:d::-64 {"#);
-        let line = "route fd00:1:0:d::/72 via fe80::7 dev eth0";
-        let found = findings(&format!("{text}\n{line}"), 204);
-        assert!(
-            found.len() == 1 && found[0].title.contains("fd00:1:0:d::/72"),
-            "{found:?}"
-        );
-    }
-
-    #[test]
-    fn without_leases_nothing_is_known() {
-        let text = "link flannel0 tun\naddress 192.168.69.0/16 dev flannel0\n\
-                    route 192.168.77.0/24 via 10.1.1.177 dev eth0";
-        assert!(findings(text, 204).is_empty());
-    }
-}
+#[path = "nd204_tests.rs"]
+mod tests;

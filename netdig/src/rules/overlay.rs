@@ -84,10 +84,12 @@ impl Overlay<'_> {
 
     /// Leases of other hosts.
     pub fn remote_leases(&self) -> impl Iterator<Item = &Lease> {
-        self.leases
-            .iter()
-            .filter(|lease| self.own_subnet != Some(IpNet::V4(lease.subnet)))
-            .filter(|lease| !self.ours.contains(&lease.subnet))
+        self.leases.iter().filter(|lease| self.is_remote(lease))
+    }
+
+    /// Whether a lease is another host's.
+    pub fn is_remote(&self, lease: &Lease) -> bool {
+        self.own_subnet != Some(IpNet::V4(lease.subnet)) && !self.ours.contains(&lease.subnet)
     }
 
     /// This host's own lease.

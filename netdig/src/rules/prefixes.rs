@@ -1,33 +1,10 @@
 //! Overlaps among many prefixes, in n log n.
 //!
-//! Two prefixes overlap only where one holds the other, so that sorted by address and then
-//! by length, all that hold a prefix stand on a stack when the sweep comes to it.
+//! Two prefixes overlap only where one holds the other: sorted by address and then by length,
+//! what lies in a prefix is a run behind it, and what holds it is one of a few lengths.
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-
-/// Calls `found` with the indices of each pair that overlaps, the wider one first; of equal
-/// ones the earlier.
-pub fn overlaps(prefixes: &[IpNet], mut found: impl FnMut(usize, usize)) {
-    let mut order: Vec<usize> = (0..prefixes.len()).collect();
-    order.sort_by_key(|&index| {
-        let net = prefixes[index];
-        (net.network(), net.prefix_len(), index)
-    });
-    let mut open: Vec<usize> = Vec::new();
-    for index in order {
-        let net = prefixes[index];
-        while let Some(&last) = open.last()
-            && !prefixes[last].contains(&net.network())
-        {
-            open.pop();
-        }
-        for &wider in &open {
-            found(wider, index);
-        }
-        open.push(index);
-    }
-}
 
 /// Prefixes with a number each, for questions one at a time: who holds it, who lies in it.
 #[derive(Debug, Default)]
@@ -81,7 +58,7 @@ impl Index {
         let first = self.from(place(net.trunc()));
         let last = net.broadcast();
         let rest = &self.sorted[first..];
-        &rest[..rest.partition_point(|(one, _)| one.network() <= last)]
+        &rest[..run(rest, |one| one.addr() <= last)]
     }
 
     /// Whether anything of it overlaps `net`.
@@ -91,13 +68,25 @@ impl Index {
 
     fn equal(&self, net: IpNet) -> &[(IpNet, u32)] {
         let rest = &self.sorted[self.from(place(net))..];
-        &rest[..rest.partition_point(|(one, _)| *one == net)]
+        &rest[..run(rest, |one| *one == net)]
     }
 
     fn from(&self, place: (IpAddr, u8)) -> usize {
         self.sorted
-            .partition_point(|(one, _)| self::place(*one) < place)
+            // Those that are kept have no bits behind their length.
+            .partition_point(|(one, _)| (one.addr(), one.prefix_len()) < place)
     }
+}
+
+/// How many from the first on are `of_it`. Runs are short as a rule: steps that double find
+/// the end of one sooner than halves of all that follows.
+fn run(rest: &[(IpNet, u32)], of_it: impl Fn(&IpNet) -> bool) -> usize {
+    let mut step = 1;
+    while rest.get(step - 1).is_some_and(|(one, _)| of_it(one)) {
+        step *= 2;
+    }
+    let end = rest.len().min(step);
+    rest[..end].partition_point(|(one, _)| of_it(one))
 }
 
 fn place(net: IpNet) -> (IpAddr, u8) {
@@ -124,8 +113,8 @@ mod tests {
     }
 
     #[test]
-    fn each_pair_that_overlaps_is_told_once_the_wider_first() {
-        let all = nets(&[
+    fn of_each_pair_that_overlaps_the_one_lies_in_the_other() {
+        let texts = [
             "10.1.1.0/24",
             "10.1.0.0/16",
             "10.2.0.0/16",
@@ -133,21 +122,30 @@ mod tests {
             "::/0",
             "fd00::/8",
             "0.0.0.0/0",
-        ]);
-        let mut pairs = Vec::new();
-        overlaps(&all, |wider, narrower| pairs.push((wider, narrower)));
-        pairs.sort_unstable();
+        ];
+        let index = index(&texts);
+        let (mut held, mut within) = (Vec::new(), Vec::new());
+        for (net, at) in nets(&texts).into_iter().zip(0u32..) {
+            held.extend(index.holding(net).map(|(_, wider)| (wider, at)));
+            within.extend(index.within(net).iter().map(|(_, inner)| (at, *inner)));
+        }
+        held.retain(|(wider, inner)| wider != inner);
+        within.retain(|(wider, inner)| wider != inner);
+        held.sort_unstable();
+        within.sort_unstable();
+        assert_eq!(held, within);
         let expected = [
             (0, 3),
             (1, 0),
             (1, 3),
+            (3, 0),
             (4, 5),
             (6, 0),
             (6, 1),
             (6, 2),
             (6, 3),
         ];
-        assert_eq!(pairs, expected);
+        assert_eq!(held, expected);
     }
 
     #[test]

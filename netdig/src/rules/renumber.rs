@@ -210,6 +210,11 @@ pub fn free(view: &View<'_>, length: u8) -> Option<Ipv4Net> {
     free_v4(&taken(view), length)
 }
 
+/// A free /64 of the unique local addresses.
+pub fn free_64(view: &View<'_>) -> Option<Ipv6Net> {
+    free_v6(&taken(view), 64)
+}
+
 /// What etcdctl is to do with a key.
 #[derive(Debug, Clone, Copy)]
 pub enum Verb {

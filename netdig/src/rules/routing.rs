@@ -18,7 +18,16 @@ pub struct Routing<'a> {
     routes: FxHashMap<(u32, IpNet), Vec<&'a Route>>,
     /// Prefix lengths of each table and family, longest first.
     lengths: FxHashMap<(u32, bool), Vec<u8>>,
-    rules: Vec<&'a PolicyRule>,
+    /// By priority, of IPv4 and IPv6.
+    rules: [Vec<&'a PolicyRule>; 2],
+}
+
+/// Who decides on a packet: the policy rule, where any are known, and the route that it found.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'a> {
+    pub rule: Option<&'a PolicyRule>,
+    /// Absent where the rule itself refuses.
+    pub route: Option<&'a Route>,
 }
 
 impl<'a> Routing<'a> {
@@ -39,37 +48,57 @@ impl<'a> Routing<'a> {
         }
         let mut rules: Vec<&PolicyRule> = rules.iter().collect();
         rules.sort_by_key(|rule| rule.priority);
+        let (v6, v4) = rules.into_iter().partition(|rule| rule.ipv6);
         Routing {
             routes: by_prefix,
             lengths: lengths
                 .into_iter()
                 .map(|(family, present)| (family, longest_first(&present)))
                 .collect(),
-            rules,
+            rules: [v4, v6],
         }
     }
 
     /// The route that a packet of this host's own, without a mark or a source yet, takes.
     /// None where no route leads there; a route of a kind such as `unreachable` is an answer.
     pub fn way(&self, destination: IpAddr) -> Option<&'a Route> {
+        self.decision(destination)?.route
+    }
+
+    /// What decides on such a packet. None where nothing leads there.
+    pub fn decision(&self, destination: IpAddr) -> Option<Decision<'a>> {
         let v6 = is_v6(destination);
-        let mut ruled = self.rules.iter().filter(|rule| rule.ipv6 == v6).peekable();
-        if ruled.peek().is_none() {
-            let tables = [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT];
-            return tables
-                .into_iter()
-                .find_map(|table| self.look(table, destination, None));
+        let rules = &self.rules[usize::from(v6)];
+        if rules.is_empty() {
+            let tables = [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT].into_iter();
+            let route = tables.map(|table| self.look(table, destination, None));
+            let route = route.flatten().next();
+            return route.is_some().then_some(Decision { rule: None, route });
         }
-        for rule in ruled.filter(|rule| applies(rule, destination)) {
+        let mut at = 0;
+        while let Some(&rule) = rules.get(at) {
+            at += 1;
+            if !applies(rule, destination) {
+                continue;
+            }
+            let decided = |route| Decision {
+                rule: Some(rule),
+                route,
+            };
             match rule.action.as_str() {
                 "lookup" => {
                     let found = self.look(rule.table, destination, rule.suppress_prefix_len);
                     if found.is_some() {
-                        return found;
+                        return Some(decided(found));
                     }
                 }
                 // The rule itself refuses the packet: no table is asked any more.
-                "blackhole" | "unreachable" | "prohibit" => return None,
+                "blackhole" | "unreachable" | "prohibit" => return Some(decided(None)),
+                "goto" => {
+                    let target = |one: &&PolicyRule| Some(one.priority) == rule.goto;
+                    // Only forwards; one whose target is gone does nothing.
+                    at += rules[at..].iter().position(target).unwrap_or(0);
+                }
                 _ => {}
             }
         }
@@ -109,7 +138,7 @@ impl<'a> Routing<'a> {
     /// Whether a rule leads to a table, or no rules are known and it is one of the usual three.
     pub fn is_used(&self, table: u32) -> bool {
         [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT].contains(&table)
-            || self.rules.iter().any(|rule| rule.table == table)
+            || self.rules.iter().flatten().any(|rule| rule.table == table)
     }
 
     /// Routes to exactly this prefix in a table, the winner first.

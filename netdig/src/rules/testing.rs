@@ -4,7 +4,7 @@
 //! link eth0 mtu 1500                         also: link flannel.1 vxlan vni 1 port 8472 mac …
 //! address 10.1.1.95/24 dev eth0
 //! route 10.1.0.0/16 via 10.1.1.1 dev eth0 metric 100 table 5 onlink src 10.1.1.95
-//! rule 100 from 10.0.0.0/8 lookup 5
+//! rule 100 from 10.0.0.0/8 lookup 5           also: rule 100 to 10.5.7.0/24 unreachable
 //! neigh 10.1.1.1 dev eth0 lladdr 02:… PERMANENT
 //! fdb 02:… dev flannel.1 dst 10.1.1.187
 //! lookup nameserver 10.1.0.2 dev flannel0 via …   the kernel's answer; `refused EACCES`
@@ -192,6 +192,7 @@ fn route(to: &str, words: &Words<'_>) -> Route {
             Some("local") => RouteKind::Local,
             Some("unreachable") => RouteKind::Unreachable,
             Some("blackhole") => RouteKind::Blackhole,
+            Some("prohibit") => RouteKind::Prohibit,
             Some("throw") => RouteKind::Throw,
             Some(other) => panic!("kind {other}"),
         },
@@ -222,8 +223,12 @@ fn rule(priority: &str, words: &Words<'_>) -> PolicyRule {
         to: words.after("to").map(net),
         iif: words.after("iif").map(str::to_owned),
         fwmark: words.read("fwmark"),
-        action: "lookup".to_owned(),
-        table: words.read("lookup").expect("lookup TABLE"),
+        action: ["unreachable", "blackhole", "prohibit"]
+            .into_iter()
+            .find(|action| words.has(action))
+            .unwrap_or("lookup")
+            .to_owned(),
+        table: words.read("lookup").unwrap_or_default(),
         suppress_prefix_len: words.read("suppress_prefixlength"),
         ..PolicyRule::default()
     }

@@ -85,6 +85,11 @@ impl<'a> View<'a> {
         self.keys.get(&(origin.api, origin.key.as_str())).copied()
     }
 
+    /// The kernel's answer for a destination, where it was asked.
+    pub fn asked(&self, destination: IpAddr) -> Option<&'a Lookup> {
+        self.lookups.get(&destination).copied()
+    }
+
     /// How a packet of this host gets to `destination`: the kernel's answer where it was
     /// asked, otherwise what its tables say.
     pub fn way(&self, destination: IpAddr) -> Option<Way<'_>> {
@@ -100,6 +105,8 @@ impl<'a> View<'a> {
 pub struct Way<'a> {
     pub dev: Option<&'a str>,
     pub via: Option<IpAddr>,
+    /// The table that the route is in.
+    pub table: u32,
     /// Whether the kernel said so itself.
     pub asked: bool,
 }
@@ -107,9 +114,12 @@ pub struct Way<'a> {
 impl<'a> Way<'a> {
     fn of_lookup(lookup: &'a Lookup) -> Option<Way<'a>> {
         match &lookup.answer {
-            Answer::Way { dev, via, .. } => Some(Way {
+            Answer::Way {
+                dev, via, table, ..
+            } => Some(Way {
                 dev: dev.as_deref(),
                 via: *via,
+                table: *table,
                 asked: true,
             }),
             Answer::Refused(_) => None,
@@ -120,6 +130,7 @@ impl<'a> Way<'a> {
         Way {
             dev: route.dev(),
             via: route.via(),
+            table: route.table,
             asked: false,
         }
     }
