@@ -1,7 +1,7 @@
 //! flannel's keys: the network's configuration and the leases.
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -55,7 +55,8 @@ pub struct NetworkConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub origin: Origin,
-    pub subnet: Ipv4Net,
+    /// The subnet that it is spoken of by: of IPv4, or of IPv6 where it has no other.
+    pub subnet: IpNet,
     pub ipv6_subnet: Option<Ipv6Net>,
     pub public_ip: Option<Ipv4Addr>,
     pub public_ipv6: Option<Ipv6Addr>,
@@ -76,9 +77,53 @@ pub struct Lease {
 impl Lease {
     /// Its subnet of the family that `net` is of.
     pub fn subnet_of(&self, net: IpNet) -> Option<IpNet> {
-        match net {
-            IpNet::V4(_) => Some(IpNet::V4(self.subnet)),
-            IpNet::V6(_) => self.ipv6_subnet.map(IpNet::V6),
+        self.subnet_in(matches!(net, IpNet::V6(_)))
+    }
+
+    pub fn subnet_in(&self, ipv6: bool) -> Option<IpNet> {
+        match ipv6 {
+            false => self.ipv4_subnet().map(IpNet::V4),
+            true => self.ipv6_subnet.map(IpNet::V6),
+        }
+    }
+
+    pub fn ipv4_subnet(&self) -> Option<Ipv4Net> {
+        match self.subnet {
+            IpNet::V4(net) => Some(net),
+            IpNet::V6(_) => None,
+        }
+    }
+
+    /// Both of its subnets, or the one that it has.
+    pub fn subnets(&self) -> impl Iterator<Item = IpNet> + use<> {
+        let v4 = self.ipv4_subnet().map(IpNet::V4);
+        v4.into_iter().chain(self.ipv6_subnet.map(IpNet::V6))
+    }
+
+    /// Its host's public addresses.
+    pub fn publics(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let v4 = self.public_ip.map(IpAddr::V4);
+        v4.into_iter().chain(self.public_ipv6.map(IpAddr::V6))
+    }
+
+    /// The address that its host is spoken of by.
+    pub fn public(&self) -> Option<IpAddr> {
+        self.publics().next()
+    }
+
+    /// Where a backend sends what is for its subnet of one family.
+    pub fn public_of(&self, ipv6: bool) -> Option<IpAddr> {
+        match ipv6 {
+            false => self.public_ip.map(IpAddr::V4),
+            true => self.public_ipv6.map(IpAddr::V6),
+        }
+    }
+
+    /// MAC of its host's VXLAN device of one family.
+    pub fn vtep_mac_of(&self, ipv6: bool) -> Option<&str> {
+        match ipv6 {
+            false => self.vtep_mac.as_deref(),
+            true => self.vtep_mac_v6.as_deref(),
         }
     }
 }
@@ -265,23 +310,27 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
         Some((v4, v6)) => (v4, Some(v6)),
         None => (name, None),
     };
-    let subnet = subnet::<Ipv4Net>(v4)?;
-    let ipv6_subnet = v6.map(subnet6).transpose()?;
+    let ipv6_subnet = v6.map(subnet6).transpose()?.map(|net| net.trunc());
+    // Without IPv4 flannel writes its zero value there, of the address as of the subnet.
+    let v4 = subnet::<Ipv4Net>(v4)?.trunc();
+    let (subnet, of_ipv6) = match ipv6_subnet {
+        Some(net) if v4.prefix_len() == 0 => (IpNet::V6(net), true),
+        _ => (IpNet::V4(v4), false),
+    };
     let raw: RawLease = value(key)?;
     let data = raw.backend_data.unwrap_or_default();
+    let data_v6 = raw.backend_v6_data.unwrap_or_default();
+    let public_ip = parsed("PublicIP", raw.public_ip.as_deref())?;
     Ok(Lease {
         origin: origin.clone(),
-        subnet: subnet.trunc(),
-        ipv6_subnet: ipv6_subnet.map(|net| net.trunc()),
-        public_ip: parsed("PublicIP", raw.public_ip.as_deref())?,
+        subnet,
+        ipv6_subnet,
+        public_ip: public_ip.filter(|_| !of_ipv6),
         public_ipv6: parsed("PublicIPv6", raw.public_ipv6.as_deref())?,
         backend: named(raw.backend_type),
-        vni: data.vni,
+        vni: data.vni.or(data_v6.vni),
         vtep_mac: data.vtep_mac.filter(|text| is_mac(text)),
-        vtep_mac_v6: raw
-            .backend_v6_data
-            .and_then(|data| data.vtep_mac)
-            .filter(|text| is_mac(text)),
+        vtep_mac_v6: data_v6.vtep_mac.filter(|text| is_mac(text)),
         ttl: key.ttl,
         granted_ttl: key.granted_ttl,
         version: key.version,

@@ -7,6 +7,8 @@ pub mod backend;
 mod collisions;
 mod draft;
 mod evaluate;
+#[cfg(test)]
+mod ipv6_tests;
 mod nd101_overlay_underlay_overlap;
 mod nd102_nameserver_via_overlay;
 mod nd103_tunnel_recursion;

@@ -78,7 +78,7 @@ fn leads_to(
     let through = route.dev().is_some_and(|dev| overlay.links.contains(&dev));
     // Where the peer is behind a router, that router's way is the peer's.
     let as_peer = |peer| view.way(peer).is_some_and(|way| way.via == Some(via));
-    through || collisions::public_addresses(lease).any(|peer| peer == via || as_peer(peer))
+    through || lease.publics().any(|peer| peer == via || as_peer(peer))
 }
 
 fn draft(view: &View<'_>, overlay: &Overlay<'_>, route: &Route, why: &Why<'_>) -> Draft {

@@ -1,5 +1,5 @@
 //! ND205: a route, neighbour or fdb entry that the backend sets for each lease is not there.
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -92,10 +92,59 @@ fn exact_routes<'a>(view: &View<'a>) -> Routes<'a> {
     routes
 }
 
+/// What the backend sets for one lease and one family of addresses.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    lease: &'a Lease,
+    subnet: IpNet,
+    mac: Option<&'a str>,
+    peer: Option<IpAddr>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(lease: &'a Lease, ipv6: bool) -> Option<Wanted<'a>> {
+        Some(Wanted {
+            lease,
+            subnet: lease.subnet_in(ipv6)?,
+            mac: lease.vtep_mac_of(ipv6),
+            peer: lease.public_of(ipv6),
+        })
+    }
+
+    fn route(&self, dev: &str) -> String {
+        format!(
+            "{} via {} dev {dev} onlink",
+            self.subnet,
+            self.subnet.network()
+        )
+    }
+
+    fn neighbour(&self, dev: &str) -> String {
+        let mac = self.mac.unwrap_or_default();
+        format!("{} lladdr {mac} dev {dev}", self.subnet.network())
+    }
+
+    fn entry(&self, dev: &str) -> String {
+        format!(
+            "{} dst {} dev {dev}",
+            self.mac.unwrap_or_default(),
+            self.peer()
+        )
+    }
+
+    fn gateway(&self) -> String {
+        format!("{} via {}", self.subnet, self.peer())
+    }
+
+    fn peer(&self) -> String {
+        self.peer.map_or_else(String::new, |peer| peer.to_string())
+    }
+}
+
 /// What is missing of several leases: the first of them, and how many.
 #[derive(Default)]
 struct Missing<'a> {
-    leases: Vec<&'a Lease>,
+    wanted: Vec<Wanted<'a>>,
 }
 
 impl<'a> Missing<'a> {
@@ -103,25 +152,29 @@ impl<'a> Missing<'a> {
         &self,
         overlay: &Overlay<'_>,
         what: &str,
-        entry: &str,
-        fix: impl Fn(&Lease) -> String,
+        entry: impl Fn(&Wanted<'_>) -> String,
+        fix: impl Fn(&Wanted<'_>) -> String,
     ) -> Option<Draft> {
-        let first = self.leases.first()?;
-        let more = backend::and_more(self.leases.len());
+        let first = self.wanted.first()?;
+        let more = backend::and_more(self.wanted.len());
         let title = format!(
-            "{what} for {}{more} is missing: {entry}",
-            backend::named(first)
+            "{what} for {}{more} is missing: {}",
+            named(first),
+            entry(first)
         );
         let mut draft = Draft::new(format!("{what} {}", overlay.key()), title);
-        for lease in self.leases.iter().take(SHOWN) {
-            let origin = &lease.origin;
-            let named = backend::named(lease);
+        for wanted in self.wanted.iter().take(SHOWN) {
+            let origin = &wanted.lease.origin;
             draft = draft
-                .seen(Evidence::new(origin.source(), origin.place(), named))
-                .fix(fix(lease));
+                .seen(Evidence::new(
+                    origin.source(),
+                    origin.place(),
+                    named(wanted),
+                ))
+                .fix(fix(wanted));
         }
-        if self.leases.len() > SHOWN {
-            let rest = self.leases.len() - SHOWN;
+        if self.wanted.len() > SHOWN {
+            let rest = self.wanted.len() - SHOWN;
             draft = draft.fix(format!(
                 "# and so on for {rest} more leases; or: systemctl restart flanneld"
             ));
@@ -132,13 +185,34 @@ impl<'a> Missing<'a> {
     }
 }
 
+/// `192.168.13.0/24 (lease of 10.1.1.187)`, with the subnet of the family that is meant.
+fn named(wanted: &Wanted<'_>) -> String {
+    let named = backend::named(wanted.lease);
+    named.replacen(
+        &wanted.lease.subnet.to_string(),
+        &wanted.subnet.to_string(),
+        1,
+    )
+}
+
 /// Leases that are listed one by one.
 const SHOWN: usize = 4;
 
 fn vxlan(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
-    let Some(link) = backend::vtep(view, overlay) else {
-        return;
-    };
+    for ipv6 in [false, true] {
+        if let Some(link) = backend::vtep_of(view, overlay, ipv6) {
+            vxlan_of(view, overlay, routes, (link, ipv6), found);
+        }
+    }
+}
+
+fn vxlan_of(
+    view: &View<'_>,
+    overlay: &Overlay<'_>,
+    routes: &Routes<'_>,
+    (link, ipv6): (&Link, bool),
+    found: &mut Vec<Draft>,
+) {
     let net = &view.context.net;
     let neighbours: FxHashMap<IpAddr, &str> = net
         .neighbours
@@ -154,58 +228,48 @@ fn vxlan(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mu
         .collect();
     let (mut route, mut neighbour, mut entry) =
         (Missing::default(), Missing::default(), Missing::default());
-    for lease in overlay.remote_leases().filter(|lease| is_of(lease, link)) {
-        let subnet = IpNet::V4(lease.subnet);
-        let ways = routes.get(&subnet).map_or(&[][..], Vec::as_slice);
+    let leases = overlay.remote_leases().filter(|lease| is_of(lease, link));
+    for wanted in leases.filter_map(|lease| Wanted::of(lease, ipv6)) {
+        let ways = routes.get(&wanted.subnet).map_or(&[][..], Vec::as_slice);
         if ways.is_empty() {
-            route.leases.push(lease);
+            route.wanted.push(wanted);
         }
         // With direct routing a peer on the same segment is reached without the tunnel.
         let direct = !ways.is_empty() && ways.iter().all(|way| way.dev() != Some(&link.name));
-        let (Some(mac), Some(peer)) = (&lease.vtep_mac, lease.public_ip) else {
+        let (Some(mac), Some(peer)) = (wanted.mac, wanted.peer) else {
             continue;
         };
         if direct {
             continue;
         }
-        if !neighbours.contains_key(&IpAddr::V4(lease.subnet.network())) {
-            neighbour.leases.push(lease);
+        if !neighbours.contains_key(&wanted.subnet.network()) {
+            neighbour.wanted.push(wanted);
         }
-        if !fdb.contains(&(mac.to_ascii_lowercase(), IpAddr::V4(peer))) {
-            entry.leases.push(lease);
+        if !fdb.contains(&(mac.to_ascii_lowercase(), peer)) {
+            entry.wanted.push(wanted);
         }
     }
-    let dev = quoted(&link.name);
+    let (name, dev) = (&link.name, quoted(&link.name));
     let drafts = [
         route.draft(
             overlay,
             "the route",
-            &route_wanted(&route, &link.name),
-            |lease| {
-                format!(
-                    "ip route replace {} via {} dev {dev} onlink",
-                    lease.subnet,
-                    lease.subnet.network()
-                )
-            },
+            |wanted| wanted.route(name),
+            |wanted| format!("ip route replace {}", wanted.route(&dev)),
         ),
         neighbour.draft(
             overlay,
             "the neighbour",
-            &neighbour_wanted(&neighbour, &link.name),
-            |lease| {
-                let mac = quoted(lease.vtep_mac.as_deref().unwrap_or_default());
-                let address = lease.subnet.network();
-                format!("ip neigh replace {address} lladdr {mac} dev {dev} nud permanent")
-            },
+            |wanted| wanted.neighbour(name),
+            |wanted| format!("ip neigh replace {} nud permanent", wanted.neighbour(&dev)),
         ),
         entry.draft(
             overlay,
             "the fdb entry",
-            &entry_wanted(&entry, &link.name),
-            |lease| {
-                let mac = quoted(lease.vtep_mac.as_deref().unwrap_or_default());
-                format!("bridge fdb replace {mac} dev {dev} dst {}", peer(lease))
+            |wanted| wanted.entry(name),
+            |wanted| {
+                let mac = quoted(wanted.mac.unwrap_or_default());
+                format!("bridge fdb replace {mac} dev {dev} dst {}", wanted.peer())
             },
         ),
     ];
@@ -221,34 +285,6 @@ fn vxlan(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mu
     );
 }
 
-fn route_wanted(missing: &Missing<'_>, dev: &str) -> String {
-    missing.leases.first().map_or_else(String::new, |lease| {
-        format!(
-            "{} via {} dev {dev} onlink",
-            lease.subnet,
-            lease.subnet.network()
-        )
-    })
-}
-
-fn neighbour_wanted(missing: &Missing<'_>, dev: &str) -> String {
-    missing.leases.first().map_or_else(String::new, |lease| {
-        let mac = lease.vtep_mac.as_deref().unwrap_or_default();
-        format!("{} lladdr {mac} dev {dev}", lease.subnet.network())
-    })
-}
-
-fn entry_wanted(missing: &Missing<'_>, dev: &str) -> String {
-    missing.leases.first().map_or_else(String::new, |lease| {
-        let mac = lease.vtep_mac.as_deref().unwrap_or_default();
-        format!("{mac} dst {} dev {dev}", peer(lease))
-    })
-}
-
-fn peer(lease: &Lease) -> Ipv4Addr {
-    lease.public_ip.unwrap_or(Ipv4Addr::UNSPECIFIED)
-}
-
 /// Whether a lease is of the VXLAN that a device carries. Old leases name no VNI.
 fn is_of(lease: &Lease, link: &Link) -> bool {
     let LinkKind::Vxlan(vxlan) = &link.kind else {
@@ -259,29 +295,32 @@ fn is_of(lease: &Lease, link: &Link) -> bool {
 
 fn host_gw(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     let mut missing = Missing::default();
-    for lease in overlay
+    let leases = overlay
         .remote_leases()
-        .filter(|one| one.backend == "host-gw")
-    {
-        let Some(peer) = lease.public_ip else {
+        .filter(|one| one.backend == "host-gw");
+    let families = [false, true].into_iter();
+    let wanted = leases.flat_map(|lease| {
+        let of = |ipv6| Wanted::of(lease, ipv6);
+        families.clone().filter_map(of)
+    });
+    for wanted in wanted {
+        let Some(peer) = wanted.peer else {
             continue;
         };
         // One that is not on the link cannot be set: ND208.
-        let on_link = view
-            .way(IpAddr::V4(peer))
-            .is_none_or(|way| way.via.is_none());
-        if on_link && !routes.contains_key(&IpNet::V4(lease.subnet)) {
-            missing.leases.push(lease);
+        let on_link = view.way(peer).is_none_or(|way| way.via.is_none());
+        if on_link && !routes.contains_key(&wanted.subnet) {
+            missing.wanted.push(wanted);
         }
     }
-    let wanted = missing.leases.first().map_or_else(String::new, |lease| {
-        format!("{} via {}", lease.subnet, peer(lease))
-    });
     let why = "With host-gw flanneld sets one route for each lease, through the peer's own address. \
                Without it packets for that subnet take the default route, and nobody there knows it.";
-    let draft = missing.draft(overlay, "the route", &wanted, |lease| {
-        format!("ip route replace {} via {}", lease.subnet, peer(lease))
-    });
+    let draft = missing.draft(
+        overlay,
+        "the route",
+        |wanted| wanted.gateway(),
+        |wanted| format!("ip route replace {}", wanted.gateway()),
+    );
     found.extend(draft.map(|draft| explained(draft, overlay, why)));
 }
 
@@ -295,7 +334,7 @@ fn udp(overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     let of_device = of_device.filter(|route| route.dev() == Some(dev));
     let ranges = Index::new(of_device.map(|route| (route.to, 0)));
     let mut leases = overlay.remote_leases().peekable();
-    let led = |lease: &Lease| ranges.longest(lease.subnet.network().into()).is_some();
+    let led = |lease: &Lease| ranges.longest(lease.subnet.network()).is_some();
     if leases.peek().is_none() || leases.any(led) {
         return;
     }

@@ -6,6 +6,7 @@ use super::renumber;
 use super::view::Overlay;
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
+use crate::context::flannel::Lease;
 use crate::context::net::Link;
 use crate::evidence::traffic::Question;
 use crate::finding::{Code, Confidence, Evidence, Severity};
@@ -43,13 +44,15 @@ struct Tunnel<'a> {
 impl<'a> Tunnel<'a> {
     fn of(view: &View<'a>, overlay: &'a Overlay<'a>) -> Option<Tunnel<'a>> {
         let backend = overlay.backend.as_deref()?;
-        let overhead = backend::overhead(backend)?;
         let device = overlay.links.first();
+        let device = device.and_then(|name| view.context.net.link(name));
+        let outer_v6 = backend::is_sent_over_ipv6(overlay, device);
+        let overhead = backend::overhead(backend, outer_v6)?;
         let tunnel = Tunnel {
             underlay: backend::underlay(view, overlay)
                 .filter(|link| !link.loopback && link.mtu > overhead),
             overhead,
-            device: device.and_then(|name| view.context.net.link(name)),
+            device,
             backend,
         };
         (tunnel.underlay.is_some() || tunnel.device.is_some()).then_some(tunnel)
@@ -175,7 +178,7 @@ fn peers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> 
         let theirs = socket.peer_mtu?;
         let is_peer = |address| {
             let lease = overlay.lease_of_host(address);
-            lease.is_some_and(|lease| !overlay.is_own(ipnet::IpNet::V4(lease.subnet)))
+            lease.is_some_and(|lease| !overlay.is_own(lease.subnet))
         };
         (theirs < ours && tunnel.carries() + tunnel.overhead > theirs && is_peer(peer.ip()))
             .then_some((peer, theirs))
@@ -260,7 +263,7 @@ fn containers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>
     let (dev, here) = (&underlay.name, underlay.mtu);
     let there = seen.their_mtu + tunnel.overhead;
     let host = overlay.lease_of(seen.theirs);
-    let host = host.and_then(|lease| lease.public_ip).map(IpAddr::V4);
+    let host = host.and_then(Lease::public);
     let whose = match host {
         Some(public) => public.to_string(),
         None => format!("the host of {}", seen.theirs),

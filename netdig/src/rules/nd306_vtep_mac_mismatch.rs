@@ -31,11 +31,12 @@ const SHOWN: usize = 4;
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in &view.overlays {
-        let Some(link) = backend::vtep(view, overlay) else {
-            continue;
-        };
-        found.extend(own(overlay, link));
-        found.extend(peers(view, overlay, link));
+        for ipv6 in [false, true] {
+            if let Some(link) = backend::vtep_of(view, overlay, ipv6) {
+                found.extend(own(overlay, link, ipv6));
+                found.extend(peers(view, overlay, link, ipv6));
+            }
+        }
     }
 }
 
@@ -43,9 +44,9 @@ fn differ(a: &str, b: &str) -> bool {
     !a.eq_ignore_ascii_case(b)
 }
 
-fn own(overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
+fn own(overlay: &Overlay<'_>, link: &Link, ipv6: bool) -> Option<Draft> {
     let lease = overlay.own_lease()?;
-    let (named, mac) = (lease.vtep_mac.as_deref()?, link.mac.as_deref()?);
+    let (named, mac) = (lease.vtep_mac_of(ipv6)?, link.mac.as_deref()?);
     if !differ(named, mac) {
         return None;
     }
@@ -55,7 +56,7 @@ fn own(overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
         lease.subnet
     );
     Some(
-        Draft::new(format!("own {}", overlay.key()), title)
+        Draft::new(format!("own {dev} {}", overlay.key()), title)
             .because(format!(
                 "Peers address their inner frames to {named}. The kernel here takes frames for {mac} \
                  only and throws all others away without a word: nothing arrives. systemd-udevd gives \
@@ -72,32 +73,32 @@ fn own(overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
     )
 }
 
-fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
+fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link, ipv6: bool) -> Option<Draft> {
     let here = view.context.net.neighbours.iter();
     let neighbours: FxHashMap<IpAddr, &str> = here
         .filter(|one| one.link == link.name)
         .filter_map(|one| Some((one.address, one.mac.as_deref()?)))
         .collect();
-    let wrong: Vec<(&Lease, &str, &str)> = overlay
+    let wrong: Vec<(&Lease, IpAddr, &str, &str)> = overlay
         .remote_leases()
         .filter(|lease| lease.backend == "vxlan")
         .filter_map(|lease| {
-            let has = *neighbours.get(&IpAddr::V4(lease.subnet.network()))?;
-            let named = lease.vtep_mac.as_deref()?;
-            differ(has, named).then_some((lease, has, named))
+            let address = lease.subnet_in(ipv6)?.network();
+            let has = *neighbours.get(&address)?;
+            let named = lease.vtep_mac_of(ipv6)?;
+            differ(has, named).then_some((lease, address, has, named))
         })
         .collect();
-    let (lease, has, named) = wrong.first()?;
+    let (lease, address, has, named) = wrong.first()?;
     let more = backend::and_more(wrong.len());
     let dev = &link.name;
     let title = format!(
-        "the neighbour {} on {dev} is {has}, and the lease of {} says {named}{more}",
-        lease.subnet.network(),
+        "the neighbour {address} on {dev} is {has}, and the lease of {} says {named}{more}",
         lease
-            .public_ip
+            .public()
             .map_or_else(|| "its host".to_owned(), |peer| peer.to_string()),
     );
-    let draft = Draft::new(format!("peers {}", overlay.key()), title).because(
+    let draft = Draft::new(format!("peers {dev} {}", overlay.key()), title).because(
         "Inner frames leave with a hardware address that the peer's VXLAN device does not have: its \
          kernel throws them away. The entry is of an earlier lease, or was set by hand; flanneld \
          sets it anew when it starts.",
@@ -105,8 +106,7 @@ fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
     let draft = wrong
         .iter()
         .take(SHOWN)
-        .fold(draft, |draft, (lease, has, named)| {
-            let address = lease.subnet.network();
+        .fold(draft, |draft, (lease, address, has, named)| {
             draft
                 .seen(Evidence::new(
                     "neighbour",

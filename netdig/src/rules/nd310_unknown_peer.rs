@@ -53,10 +53,7 @@ fn stranger<'a>(
     let by_inner = tunnel.far_inner.and_then(|inner| view.overlay_of(inner));
     let leases = by_inner.map_or(&[][..], |overlay| &overlay.leases[..]);
     if !leases.is_empty() {
-        let owns = |lease: &Lease| {
-            lease.public_ip.map(IpAddr::V4) == Some(key.far)
-                || lease.public_ipv6.map(IpAddr::V6) == Some(key.far)
-        };
+        let owns = |lease: &Lease| lease.publics().any(|public| public == key.far);
         let known = leases.iter().any(owns);
         return (!known).then_some((Why::NoLease(leases), Confidence::Likely));
     }
@@ -110,7 +107,7 @@ fn reason(view: &View<'_>, why: &Why<'_>, far: IpAddr) -> (String, String, Optio
     match why {
         Why::NoLease(leases) => {
             let place = leases.first().and_then(|lease| {
-                let overlay = view.overlay_of(IpAddr::V4(lease.subnet.network()))?;
+                let overlay = view.overlay_of(lease.subnet.network())?;
                 let what = format!("{} leases, none with PublicIP {far}", leases.len());
                 let place = format!("{}/subnets", overlay.prefix);
                 Some(Evidence::new(lease.origin.source(), place, what))

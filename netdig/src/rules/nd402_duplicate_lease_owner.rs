@@ -1,5 +1,5 @@
 //! One lease that two hosts hold.
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::view::Overlay;
 use super::{Draft, Rule, View, nd401_nat_public_ip::nat};
@@ -30,8 +30,8 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
 
 /// Who writes a lease, the present one first.
 pub struct Owners {
-    now: Ipv4Addr,
-    before: Ipv4Addr,
+    now: IpAddr,
+    before: IpAddr,
     /// What tells of the other one.
     by: Evidence,
     certain: bool,
@@ -40,7 +40,7 @@ pub struct Owners {
 /// The two owners of a lease: its PublicIP goes to and fro; or it is the lease of this host's
 /// own subnet, and another host that lives has it.
 pub fn owners(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> Option<Owners> {
-    let now = lease.public_ip.filter(|ip| nat(*ip).is_none())?;
+    let now = lease.public().filter(|ip| nat(*ip).is_none())?;
     let key = view.key(&lease.origin)?;
     if let Some(owners) = alternating(view, key, now) {
         return Some(owners);
@@ -48,17 +48,17 @@ pub fn owners(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> Option<O
     in_use(view, overlay, lease, now)
 }
 
-fn alternating(view: &View<'_>, key: &Key, now: Ipv4Addr) -> Option<Owners> {
-    let past: Vec<Ipv4Addr> = key
+fn alternating(view: &View<'_>, key: &Key, now: IpAddr) -> Option<Owners> {
+    let past: Vec<IpAddr> = key
         .history
         .iter()
-        .map_while(|past| public_ip(&past.value))
+        .map_while(|past| public_ip(&past.value, now.is_ipv6()))
         .collect();
     let at = past.iter().position(|ip| *ip != now)?;
     let back = past[at..].contains(&now);
     // A host that got a new address writes it once; that this host still has the old one
     // shows that there are two.
-    let still_here = view.context.net.is_local(IpAddr::V4(past[at]));
+    let still_here = view.context.net.is_local(past[at]);
     (back || still_here).then(|| Owners {
         now,
         before: past[at],
@@ -71,14 +71,15 @@ fn alternating(view: &View<'_>, key: &Key, now: Ipv4Addr) -> Option<Owners> {
     })
 }
 
-fn public_ip(value: &Value) -> Option<Ipv4Addr> {
+fn public_ip(value: &Value, ipv6: bool) -> Option<IpAddr> {
     let value: serde_json::Value = serde_json::from_str(value.text()?).ok()?;
-    value["PublicIP"].as_str()?.parse().ok()
+    let field = if ipv6 { "PublicIPv6" } else { "PublicIP" };
+    value[field].as_str()?.parse().ok()
 }
 
-fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: Ipv4Addr) -> Option<Owners> {
+fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) -> Option<Owners> {
     let file = overlay.subnet_env?;
-    let mine = file.subnet?.trunc() == ipnet::IpNet::V4(lease.subnet);
+    let mine = file.subnet.or(file.ipv6_subnet)?.trunc() == lease.subnet;
     let net = &view.context.net;
     if !mine {
         return None;
@@ -86,18 +87,17 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: Ipv4Addr) 
     let neighbour = net
         .neighbours
         .iter()
-        .find(|one| one.address == IpAddr::V4(now) && one.mac.is_some())?;
-    if net.is_local(IpAddr::V4(now)) || neighbour.state == "FAILED" {
+        .find(|one| one.address == now && one.mac.is_some())?;
+    if net.is_local(now) || neighbour.state == "FAILED" {
         return None;
     }
-    let mut way = net
+    let way = net
         .addresses
         .iter()
-        .filter(|one| one.link == neighbour.link);
-    let before = way.find_map(|one| match one.net.addr() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    })?;
+        .filter(|one| one.link == neighbour.link && one.scope == "global");
+    let before = way
+        .map(|one| one.net.addr())
+        .find(|address| address.is_ipv6() == now.is_ipv6())?;
     Some(Owners {
         now,
         before,
@@ -116,7 +116,7 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: Ipv4Addr) 
 fn draft(view: &View<'_>, lease: &Lease, owners: &Owners) -> Draft {
     let Owners { now, before, .. } = owners;
     let subnet = lease.subnet;
-    let own = |ip: &Ipv4Addr| match view.context.net.is_local(IpAddr::V4(*ip)) {
+    let own = |ip: &IpAddr| match view.context.net.is_local(*ip) {
         true => " (this host)",
         false => "",
     };

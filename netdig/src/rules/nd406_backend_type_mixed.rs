@@ -1,6 +1,5 @@
 //! A lease of another backend than ours.
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use super::renumber::{self, Verb, etcdctl};
 use super::view::Overlay;
@@ -51,10 +50,8 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
 /// This host's backend: by its lease, by its device, else by the configuration.
 fn ours(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(String, Evidence)> {
     let local = |lease: &&Lease| {
-        let own = lease
-            .public_ip
-            .is_some_and(|ip| view.context.net.is_local(IpAddr::V4(ip)));
-        own || overlay.own_subnet == Some(ipnet::IpNet::V4(lease.subnet))
+        let own = lease.publics().any(|ip| view.context.net.is_local(ip));
+        own || overlay.own_subnet == Some(lease.subnet)
     };
     let ours = match overlay.leases.iter().find(local) {
         Some(lease) => {
@@ -86,7 +83,7 @@ fn draft(
 ) -> Draft {
     let first = leases[0];
     let of = first
-        .public_ip
+        .public()
         .map_or("a host without PublicIP".to_owned(), |ip| ip.to_string());
     let more = match leases.len() {
         1 => String::new(),

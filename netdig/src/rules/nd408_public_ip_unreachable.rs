@@ -1,7 +1,5 @@
 //! A lease names an address where its host is not.
-use std::net::{IpAddr, Ipv4Addr};
-
-use ipnet::IpNet;
+use std::net::IpAddr;
 
 use super::renumber;
 use super::view::Overlay;
@@ -23,14 +21,12 @@ pub const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in &view.overlays {
-        let mut unreached: Vec<(&Lease, Ipv4Addr, Evidence)> = Vec::new();
+        let mut unreached: Vec<(&Lease, IpAddr, Evidence)> = Vec::new();
         for lease in &overlay.leases {
-            let Some(address) = lease.public_ip.filter(|ip| nat(*ip).is_none()) else {
+            let Some(address) = lease.public().filter(|ip| nat(*ip).is_none()) else {
                 continue;
             };
-            if view.context.net.is_local(IpAddr::V4(address))
-                || owners(view, overlay, lease).is_some()
-            {
+            if view.context.net.is_local(address) || owners(view, overlay, lease).is_some() {
                 continue;
             }
             if is_own(view, overlay, lease) {
@@ -45,16 +41,16 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
 
 /// Whether the subnet is this host's, by what it does and not by what the lease says.
 fn is_own(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> bool {
-    let subnet = IpNet::V4(lease.subnet);
-    let file = overlay.subnet_env.and_then(|file| file.subnet);
+    let subnet = lease.subnet;
+    let file = overlay.subnet_env;
+    let file = file.and_then(|file| file.subnet.or(file.ipv6_subnet));
     let on_device = || {
         let links = overlay.links.iter();
         let mut addresses = links.flat_map(|link| view.context.net.addresses_of(link));
         addresses.any(|one| {
-            lease.subnet.contains(&match one.net.addr() {
-                IpAddr::V4(address) => address,
-                IpAddr::V6(_) => return false,
-            })
+            lease
+                .subnets()
+                .any(|subnet| subnet.contains(&one.net.addr()))
         })
     };
     match file {
@@ -63,7 +59,7 @@ fn is_own(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> bool {
     }
 }
 
-fn not_ours(view: &View<'_>, lease: &Lease, address: Ipv4Addr) -> Option<Draft> {
+fn not_ours(view: &View<'_>, lease: &Lease, address: IpAddr) -> Option<Draft> {
     // One that was asked for, or a cloud's outer address, is another's to translate.
     let text = address.to_string();
     let asked = view
@@ -71,7 +67,7 @@ fn not_ours(view: &View<'_>, lease: &Lease, address: Ipv4Addr) -> Option<Draft> 
         .processes
         .iter()
         .any(|one| one.args.iter().any(|arg| arg.contains(&text)));
-    if asked || !address.is_private() {
+    if asked || !is_private(address) {
         return None;
     }
     let own: Vec<String> = view
@@ -105,11 +101,17 @@ fn not_ours(view: &View<'_>, lease: &Lease, address: Ipv4Addr) -> Option<Draft> 
     )
 }
 
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private(),
+        IpAddr::V6(address) => address.is_unique_local(),
+    }
+}
+
 /// What shows that an address is not reached from here.
-fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
-    let ip = IpAddr::V4(address);
+fn unreached_by(view: &View<'_>, address: IpAddr) -> Option<Evidence> {
     let net = &view.context.net;
-    let outside = |one: &&Neighbour| one.address == ip && !view.is_overlay_link(&one.link);
+    let outside = |one: &&Neighbour| one.address == address && !view.is_overlay_link(&one.link);
     let mut neighbours = net.neighbours.iter().filter(outside);
     if let Some(one) = neighbours.clone().find(|one| one.state == "FAILED")
         && neighbours.all(|one| one.mac.is_none())
@@ -121,7 +123,7 @@ fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
             format!("nobody on {} answers for {address}", one.link),
         ));
     }
-    match &net.lookup(ip)?.answer {
+    match &net.lookup(address)?.answer {
         Answer::Refused(error) => Some(Evidence::new(
             "look-up",
             address.to_string(),
@@ -131,7 +133,7 @@ fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
     }
 }
 
-fn remote(view: &View<'_>, unreached: &[(&Lease, Ipv4Addr, Evidence)]) -> Option<Draft> {
+fn remote(view: &View<'_>, unreached: &[(&Lease, IpAddr, Evidence)]) -> Option<Draft> {
     let (lease, address, why) = unreached.first()?;
     let subnet = lease.subnet;
     let more = match unreached.len() {
@@ -164,8 +166,13 @@ fn remote(view: &View<'_>, unreached: &[(&Lease, Ipv4Addr, Evidence)]) -> Option
     )
 }
 
-fn evidence(lease: &Lease, address: Ipv4Addr) -> Evidence {
-    let what = format!("lease {}, PublicIP {address}", lease.subnet);
+fn evidence(lease: &Lease, address: IpAddr) -> Evidence {
+    let field = if address.is_ipv6() {
+        "PublicIPv6"
+    } else {
+        "PublicIP"
+    };
+    let what = format!("lease {}, {field} {address}", lease.subnet);
     Evidence::new(lease.origin.source(), lease.origin.place(), what)
 }
 

@@ -1,5 +1,4 @@
 //! A lease that is about to end, and that nobody has renewed.
-use std::net::IpAddr;
 
 use super::{Draft, Rule, View};
 use crate::context::Part;
@@ -66,10 +65,8 @@ fn is_late(lease: &Lease, margin: i64) -> bool {
 
 fn draft(view: &View<'_>, first: &Lease, leases: &[&Lease], margin: i64) -> Draft {
     let left = first.ttl.unwrap_or_default();
-    let own = first
-        .public_ip
-        .is_some_and(|ip| view.context.net.is_local(IpAddr::V4(ip)));
-    let whose = match (own, first.public_ip) {
+    let own = first.publics().any(|ip| view.context.net.is_local(ip));
+    let whose = match (own, first.public()) {
         (true, _) => "this host's lease ".to_owned() + &first.subnet.to_string(),
         (false, Some(ip)) => format!("the lease {} of {ip}", first.subnet),
         (false, None) => format!("the lease {}", first.subnet),
@@ -78,7 +75,7 @@ fn draft(view: &View<'_>, first: &Lease, leases: &[&Lease], margin: i64) -> Draf
         1 => String::new(),
         count => format!(" (and {} more)", count - 1),
     };
-    let host = match (own, first.public_ip) {
+    let host = match (own, first.public()) {
         (false, Some(ip)) => format!("# on {ip}:"),
         _ => "# on that host:".to_owned(),
     };
