@@ -44,7 +44,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         match overlay.backend.as_deref() {
             Some("vxlan") => vxlan(view, overlay, &routes, found),
             Some("host-gw") => host_gw(view, overlay, &routes, found),
-            Some("udp") => udp(overlay, &routes, found),
+            Some("udp") => udp(view, overlay, &routes, found),
             _ => {}
         }
     }
@@ -111,6 +111,13 @@ impl<'a> Wanted<'a> {
         })
     }
 
+    fn evidence(&self, lacks: &[Lack]) -> Evidence {
+        let origin = &self.lease.origin;
+        let whats: Vec<&str> = lacks.iter().map(|one| one.what).collect();
+        let what = format!("{} lacks {}", named(self), whats.join(" and "));
+        Evidence::new(origin.source(), origin.place(), what)
+    }
+
     fn route(&self, dev: &str) -> String {
         format!(
             "{} via {} dev {dev} onlink",
@@ -141,40 +148,46 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// One thing that is missing of one lease: its name, what it looks like, its command.
+struct Lack {
+    what: &'static str,
+    entry: String,
+    fix: String,
+}
+
 /// What is missing of several leases: the first of them, and how many.
 #[derive(Default)]
 struct Missing<'a> {
-    wanted: Vec<Wanted<'a>>,
+    leases: Vec<(Wanted<'a>, Vec<Lack>)>,
 }
 
 impl<'a> Missing<'a> {
-    fn draft(
-        &self,
-        overlay: &Overlay<'_>,
-        what: &str,
-        entry: impl Fn(&Wanted<'_>) -> String,
-        fix: impl Fn(&Wanted<'_>) -> String,
-    ) -> Option<Draft> {
-        let first = self.wanted.first()?;
-        let more = backend::and_more(self.wanted.len());
-        let title = format!(
-            "{what} for {}{more} is missing: {}",
-            named(first),
-            entry(first)
-        );
-        let mut draft = Draft::new(format!("{what} {}", overlay.key()), title);
-        for wanted in self.wanted.iter().take(SHOWN) {
-            let origin = &wanted.lease.origin;
-            draft = draft
-                .seen(Evidence::new(
-                    origin.source(),
-                    origin.place(),
-                    named(wanted),
-                ))
-                .fix(fix(wanted));
+    fn add(&mut self, wanted: Wanted<'a>, lacks: Vec<Lack>) {
+        if !lacks.is_empty() {
+            self.leases.push((wanted, lacks));
         }
-        if self.wanted.len() > SHOWN {
-            let rest = self.wanted.len() - SHOWN;
+    }
+
+    /// `dev` is the device whose entries they are, or nothing.
+    fn draft(&self, overlay: &Overlay<'_>, dev: &str) -> Option<Draft> {
+        let (first, lacks) = self.leases.first()?;
+        let more = backend::and_more(self.leases.len());
+        let whats: Vec<&str> = lacks.iter().map(|one| one.what).collect();
+        let entries: Vec<&str> = lacks.iter().map(|one| one.entry.as_str()).collect();
+        let title = format!(
+            "{} for {}{more} {} missing: {}",
+            whats.join(" and "),
+            named(first),
+            if lacks.len() == 1 { "is" } else { "are" },
+            entries.join("; ")
+        );
+        let mut draft = Draft::new(format!("{dev} {}", overlay.key()), title);
+        for (wanted, lacks) in self.leases.iter().take(SHOWN) {
+            draft = draft.seen(wanted.evidence(lacks));
+            draft = draft.fix_all(lacks.iter().map(|one| one.fix.clone()));
+        }
+        if self.leases.len() > SHOWN {
+            let rest = self.leases.len() - SHOWN;
             draft = draft.fix(format!(
                 "# and so on for {rest} more leases; or: systemctl restart flanneld"
             ));
@@ -200,89 +213,116 @@ const SHOWN: usize = 4;
 
 fn vxlan(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     for ipv6 in [false, true] {
-        if let Some(link) = backend::vtep_of(view, overlay, ipv6) {
-            vxlan_of(view, overlay, routes, (link, ipv6), found);
+        let Some(link) = backend::vtep_of(view, overlay, ipv6) else {
+            continue;
+        };
+        let leases = overlay.remote_leases().filter(|lease| is_of(lease, link));
+        let wanted = leases.filter_map(|lease| Wanted::of(lease, ipv6));
+        let entries = Entries::of(view, link);
+        let mut missing = Missing::default();
+        for wanted in wanted {
+            missing.add(wanted, entries.lacking(&wanted, routes));
         }
+        let draft = match link.up {
+            true => missing.draft(overlay, &link.name),
+            false => down(
+                overlay,
+                link,
+                missing.leases.iter().map(|(wanted, _)| wanted),
+            ),
+        };
+        let why = "With VXLAN flanneld sets three things for each lease: a route to the subnet \
+                   through its first address, a permanent neighbour that gives this address the \
+                   peer's VTEP MAC, and a forwarding entry that gives this MAC the peer's public \
+                   address. Without one of them the packets do not leave this host for the right \
+                   one.";
+        found.extend(draft.map(|draft| explained(draft, overlay, why)));
     }
 }
 
-fn vxlan_of(
-    view: &View<'_>,
+/// A device that is down: the kernel took its routes away, and does not bring them back.
+fn down<'a>(
     overlay: &Overlay<'_>,
-    routes: &Routes<'_>,
-    (link, ipv6): (&Link, bool),
-    found: &mut Vec<Draft>,
-) {
-    let net = &view.context.net;
-    let neighbours: FxHashMap<IpAddr, &str> = net
-        .neighbours
-        .iter()
-        .filter(|one| one.link == link.name)
-        .filter_map(|one| Some((one.address, one.mac.as_deref()?)))
-        .collect();
-    let fdb: FxHashSet<(String, IpAddr)> = net
-        .fdb
-        .iter()
-        .filter(|one| one.link == link.name)
-        .filter_map(|one| Some((one.mac.to_ascii_lowercase(), one.dst?)))
-        .collect();
-    let (mut route, mut neighbour, mut entry) =
-        (Missing::default(), Missing::default(), Missing::default());
-    let leases = overlay.remote_leases().filter(|lease| is_of(lease, link));
-    for wanted in leases.filter_map(|lease| Wanted::of(lease, ipv6)) {
-        let ways = routes.get(&wanted.subnet).map_or(&[][..], Vec::as_slice);
-        if ways.is_empty() {
-            route.wanted.push(wanted);
-        }
-        // With direct routing a peer on the same segment is reached without the tunnel.
-        let direct = !ways.is_empty() && ways.iter().all(|way| way.dev() != Some(&link.name));
-        let (Some(mac), Some(peer)) = (wanted.mac, wanted.peer) else {
-            continue;
-        };
-        if direct {
-            continue;
-        }
-        if !neighbours.contains_key(&wanted.subnet.network()) {
-            neighbour.wanted.push(wanted);
-        }
-        if !fdb.contains(&(mac.to_ascii_lowercase(), peer)) {
-            entry.wanted.push(wanted);
+    link: &Link,
+    leases: impl Iterator<Item = &'a Wanted<'a>>,
+) -> Option<Draft> {
+    let leases: Vec<&Wanted<'_>> = leases.collect();
+    let first = leases.first()?;
+    let title = format!(
+        "{} is down: nothing leads to {}{}",
+        link.name,
+        named(first),
+        backend::and_more(leases.len())
+    );
+    let draft = Draft::new(format!("{} {}", link.name, overlay.key()), title)
+        .seen(Evidence::new("link", link.name.clone(), "down"))
+        .seen_all(leases.iter().take(SHOWN).map(|wanted| {
+            let origin = &wanted.lease.origin;
+            Evidence::new(origin.source(), origin.place(), named(wanted))
+        }))
+        .fix(format!("ip link set {} up", renumber::link(&link.name)))
+        .fix("# its routes went when it was set down, and flanneld sets them when it starts:")
+        .fix("systemctl restart flanneld");
+    Some(draft)
+}
+
+/// Neighbours and forwarding entries of one device.
+struct Entries<'a> {
+    link: &'a Link,
+    neighbours: FxHashSet<IpAddr>,
+    fdb: FxHashSet<(String, IpAddr)>,
+}
+
+impl<'a> Entries<'a> {
+    fn of(view: &View<'_>, link: &'a Link) -> Entries<'a> {
+        let net = &view.context.net;
+        let neighbours = net.neighbours.iter();
+        let fdb = net.fdb.iter();
+        Entries {
+            link,
+            neighbours: neighbours
+                .filter(|one| one.link == link.name && one.mac.is_some())
+                .map(|one| one.address)
+                .collect(),
+            fdb: fdb
+                .filter(|one| one.link == link.name)
+                .filter_map(|one| Some((one.mac.to_ascii_lowercase(), one.dst?)))
+                .collect(),
         }
     }
-    let (name, dev) = (&link.name, quoted(&link.name));
-    let drafts = [
-        route.draft(
-            overlay,
-            "the route",
-            |wanted| wanted.route(name),
-            |wanted| format!("ip route replace {}", wanted.route(&dev)),
-        ),
-        neighbour.draft(
-            overlay,
-            "the neighbour",
-            |wanted| wanted.neighbour(name),
-            |wanted| format!("ip neigh replace {} nud permanent", wanted.neighbour(&dev)),
-        ),
-        entry.draft(
-            overlay,
-            "the fdb entry",
-            |wanted| wanted.entry(name),
-            |wanted| {
-                let mac = quoted(wanted.mac.unwrap_or_default());
-                format!("bridge fdb replace {mac} dev {dev} dst {}", wanted.peer())
-            },
-        ),
-    ];
-    let why = "With VXLAN flanneld sets three things for each lease: a route to the subnet through \
-               its first address, a permanent neighbour that gives this address the peer's VTEP \
-               MAC, and a forwarding entry that gives this MAC the peer's public address. Without \
-               one of them the packets do not leave this host for the right one.";
-    found.extend(
-        drafts
-            .into_iter()
-            .flatten()
-            .map(|draft| explained(draft, overlay, why)),
-    );
+
+    fn lacking(&self, wanted: &Wanted<'_>, routes: &Routes<'_>) -> Vec<Lack> {
+        let (name, dev) = (&self.link.name, quoted(&self.link.name));
+        let ways = routes.get(&wanted.subnet).map_or(&[][..], Vec::as_slice);
+        let mut lacks = Vec::new();
+        if ways.is_empty() {
+            lacks.push(Lack {
+                what: "the route",
+                entry: wanted.route(name),
+                fix: format!("ip route replace {}", wanted.route(&dev)),
+            });
+        }
+        // With direct routing a peer on the same segment is reached without the tunnel.
+        let direct = !ways.is_empty() && ways.iter().all(|way| way.dev() != Some(name));
+        let (Some(mac), Some(peer), false) = (wanted.mac, wanted.peer, direct) else {
+            return lacks;
+        };
+        if !self.neighbours.contains(&wanted.subnet.network()) {
+            lacks.push(Lack {
+                what: "the neighbour",
+                entry: wanted.neighbour(name),
+                fix: format!("ip neigh replace {} nud permanent", wanted.neighbour(&dev)),
+            });
+        }
+        if !self.fdb.contains(&(mac.to_ascii_lowercase(), peer)) {
+            lacks.push(Lack {
+                what: "the fdb entry",
+                entry: wanted.entry(name),
+                fix: format!("bridge fdb replace {mac} dev {dev} dst {peer}"),
+            });
+        }
+        lacks
+    }
 }
 
 /// Whether a lease is of the VXLAN that a device carries. Old leases name no VNI.
@@ -310,22 +350,22 @@ fn host_gw(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &
         // One that is not on the link cannot be set: ND208.
         let on_link = view.way(peer).is_none_or(|way| way.via.is_none());
         if on_link && !routes.contains_key(&wanted.subnet) {
-            missing.wanted.push(wanted);
+            let lack = Lack {
+                what: "the route",
+                entry: wanted.gateway(),
+                fix: format!("ip route replace {}", wanted.gateway()),
+            };
+            missing.add(wanted, vec![lack]);
         }
     }
     let why = "With host-gw flanneld sets one route for each lease, through the peer's own address. \
                Without it packets for that subnet take the default route, and nobody there knows it.";
-    let draft = missing.draft(
-        overlay,
-        "the route",
-        |wanted| wanted.gateway(),
-        |wanted| format!("ip route replace {}", wanted.gateway()),
-    );
+    let draft = missing.draft(overlay, "the route");
     found.extend(draft.map(|draft| explained(draft, overlay, why)));
 }
 
 /// The backend udp has one route, for the whole network.
-fn udp(overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
+fn udp(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     let (Some(&dev), Some(&network)) = (overlay.links.first(), overlay.networks.first()) else {
         return;
     };
@@ -338,7 +378,14 @@ fn udp(overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     if leases.peek().is_none() || leases.any(led) {
         return;
     }
-    let title = format!("the route for the whole overlay is missing: {network} dev {dev}");
+    let title = match view.context.net.link(dev) {
+        Some(link) if !link.up => {
+            format!(
+                "{dev} is down: the route for the whole overlay went with it, {network} dev {dev}"
+            )
+        }
+        _ => format!("the route for the whole overlay is missing: {network} dev {dev}"),
+    };
     let why = "With the backend udp all remote subnets are reached by one route through the tun \
                device. Without it packets for them take the default route, and nobody there knows \
                them.";
@@ -414,6 +461,39 @@ mod tests {
             assert!(found[0].title.starts_with(title), "{}", found[0].title);
             assert_eq!(found[0].fix[0], fix);
         }
+    }
+
+    #[test]
+    fn all_that_is_missing_of_the_leases_is_one_finding() {
+        let third = r#"key v3 /coreos.com/network/subnets/192.168.14.0-24 {"PublicIP":"10.1.1.188","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:AB"}}"#;
+        let found = with(&[FDB, third]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            found[0].title,
+            "the route and the neighbour for 192.168.13.0/24 (lease of 10.1.1.187) and 1 more are missing: \
+             192.168.13.0/24 via 192.168.13.0 dev flannel.1 onlink; \
+             192.168.13.0 lladdr 02:00:00:00:00:AA dev flannel.1"
+        );
+        assert!(
+            found[0].evidence[1]
+                .what
+                .ends_with("lacks the route and the neighbour and the fdb entry")
+        );
+        assert_eq!(found[0].fix.len(), 6);
+    }
+
+    #[test]
+    fn a_device_that_is_down_is_told_and_not_what_went_with_it() {
+        let text = CLUSTER.replace("port 8472 mac", "port 8472 down mac");
+        let found = findings(&format!("{text}\n{NEIGH}\n{FDB}"), 205);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            found[0].title,
+            "flannel.1 is down: nothing leads to 192.168.13.0/24 (lease of 10.1.1.187)"
+        );
+        assert_eq!(found[0].fix[0], "ip link set flannel.1 up");
+        let direct = format!("{text}\nroute 192.168.13.0/24 via 10.1.1.187 dev eth0");
+        assert!(findings(&direct, 205).is_empty(), "nothing needs it");
     }
 
     #[test]
