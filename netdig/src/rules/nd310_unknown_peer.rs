@@ -54,7 +54,8 @@ fn stranger<'a>(
     let leases = by_inner.map_or(&[][..], |overlay| &overlay.leases[..]);
     if !leases.is_empty() {
         let owns = |lease: &Lease| lease.publics().any(|public| public == key.far);
-        let known = leases.iter().any(owns);
+        // A lease that was not read may be the sender's.
+        let known = leases.iter().any(owns) || !view.context.has_all(Part::Registry);
         return (!known).then_some((Why::NoLease(leases), Confidence::Likely));
     }
     // Without leases: whom this host sends to is a peer.
@@ -152,6 +153,11 @@ mod tests {
         assert_eq!(titles.len(), 1);
         assert!(titles[0].contains("10.1.1.66"), "{titles:?}");
         assert!(from("10.1.1.187:8285", LEASES).is_empty());
+        let partly = format!("{LEASES}\nunread /coreos.com/network");
+        assert!(
+            from("10.1.1.66:8285", &partly).is_empty(),
+            "its lease may be unread"
+        );
     }
 
     #[test]
