@@ -100,10 +100,10 @@ impl Lease {
         v4.into_iter().chain(self.ipv6_subnet.map(IpNet::V6))
     }
 
-    /// Its host's public addresses.
+    /// Its host's public addresses, as far as a host can have them.
     pub fn publics(&self) -> impl Iterator<Item = IpAddr> + use<> {
-        let v4 = self.public_ip.map(IpAddr::V4);
-        v4.into_iter().chain(self.public_ipv6.map(IpAddr::V6))
+        let both = [self.public_of(false), self.public_of(true)];
+        both.into_iter().flatten()
     }
 
     /// The address that its host is spoken of by.
@@ -113,10 +113,11 @@ impl Lease {
 
     /// Where a backend sends what is for its subnet of one family.
     pub fn public_of(&self, ipv6: bool) -> Option<IpAddr> {
-        match ipv6 {
+        let said = match ipv6 {
             false => self.public_ip.map(IpAddr::V4),
             true => self.public_ipv6.map(IpAddr::V6),
-        }
+        };
+        said.filter(|address| no_hosts(*address).is_none())
     }
 
     /// MAC of its host's VXLAN device of one family.
@@ -125,6 +126,17 @@ impl Lease {
             false => self.vtep_mac.as_deref(),
             true => self.vtep_mac_v6.as_deref(),
         }
+    }
+}
+
+/// What kind of address it is, where no host is reached by one.
+pub fn no_hosts(address: IpAddr) -> Option<&'static str> {
+    match address {
+        _ if address.is_unspecified() => Some("no address at all"),
+        _ if address.is_loopback() => Some("each host's own loopback"),
+        _ if address.is_multicast() => Some("a multicast group"),
+        IpAddr::V4(address) if address.is_broadcast() => Some("the broadcast address"),
+        _ => None,
     }
 }
 
