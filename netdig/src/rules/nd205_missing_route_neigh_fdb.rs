@@ -58,7 +58,8 @@ fn no_device(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
         _ => return None,
     };
     let (own, other) = (overlay.own_lease()?, overlay.remote_leases().next()?);
-    if !missing {
+    // A host that runs with another backend than the configuration names has another device.
+    if !missing || overlay.backend.as_ref() != Some(&own.backend) {
         return None;
     }
     let title = format!(
