@@ -66,6 +66,8 @@ pub struct Lease {
     /// Absent where what stands there is none: flanneld reads nothing of it then.
     pub vtep_mac: Option<String>,
     pub vtep_mac_v6: Option<String>,
+    /// What stands where a VTEP MAC should, and is none.
+    pub no_mac: Option<String>,
     /// Seconds left; absent of one that is reserved.
     pub ttl: Option<i64>,
     /// Seconds that it was granted for, where known.
@@ -144,6 +146,8 @@ pub fn no_hosts(address: IpAddr) -> Option<&'static str> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     pub origin: Origin,
+    /// Whether it is the network's configuration, and not a lease.
+    pub is_config: bool,
     pub why: String,
 }
 
@@ -222,8 +226,23 @@ struct RawBackendData {
 /// `/config` with a `Network` in it, or `/subnets/A.B.C.D-N`, is taken for one of flannel's:
 /// the prefix is a matter of taste.
 pub fn networks(registry: &Registry) -> Vec<FlannelNetwork> {
+    all(registry).filter(is_flannels).collect()
+}
+
+/// Keys of flannel's that nobody understands: below a prefix that has others of flannel's, or
+/// that a flanneld was told.
+pub fn malformed(registry: &Registry, told: &[String]) -> Vec<Malformed> {
+    let slashed = |prefix: &str| format!("/{}", prefix.trim_matches('/'));
+    let told: Vec<String> = told.iter().map(|prefix| slashed(prefix)).collect();
+    let networks = all(registry)
+        .filter(|network| is_flannels(network) || told.contains(&slashed(&network.prefix)));
+    networks.flat_map(|network| network.malformed).collect()
+}
+
+fn all(registry: &Registry) -> impl Iterator<Item = FlannelNetwork> {
     let mut networks: BTreeMap<(ApiVersion, &str), FlannelNetwork> = BTreeMap::new();
-    for key in &registry.keys {
+    // An empty directory of v2 has no value to understand.
+    for key in registry.keys.iter().filter(|key| !key.directory) {
         let Some((prefix, part)) = split(&key.key) else {
             continue;
         };
@@ -236,12 +255,13 @@ pub fn networks(registry: &Registry) -> Vec<FlannelNetwork> {
             });
         add(entry, key, &part);
     }
-    // A `config` alone may be anybody's: without a range or a lease it is not flannel's,
-    // unless it stands where flannel's would.
-    let flannels = |network: &FlannelNetwork| {
-        network.config.is_some() || !network.leases.is_empty() || network.prefix == PREFIX
-    };
-    networks.into_values().filter(flannels).collect()
+    networks.into_values()
+}
+
+/// A `config` alone may be anybody's: without a range or a lease it is not flannel's, unless
+/// it stands where flannel's would.
+fn is_flannels(network: &FlannelNetwork) -> bool {
+    network.config.is_some() || !network.leases.is_empty() || network.prefix == PREFIX
 }
 
 enum Part<'a> {
@@ -268,7 +288,12 @@ fn add(network: &mut FlannelNetwork, key: &Key, part: &Part<'_>) {
         Part::Subnet(name) => lease(key, name, &origin).map(|lease| network.leases.push(lease)),
     };
     if let Err(why) = result {
-        network.malformed.push(Malformed { origin, why });
+        let is_config = matches!(part, Part::Config);
+        network.malformed.push(Malformed {
+            origin,
+            is_config,
+            why,
+        });
     }
 }
 
@@ -310,7 +335,8 @@ fn config(key: &Key, origin: &Origin) -> Result<NetworkConfig, String> {
         ipv6_subnet_len: or(raw.ipv6_subnet_len, 64),
         ipv6_subnet_min: parsed("IPv6SubnetMin", raw.ipv6_subnet_min.as_deref())?,
         ipv6_subnet_max: parsed("IPv6SubnetMax", raw.ipv6_subnet_max.as_deref())?,
-        backend: named(backend.r#type),
+        // flanneld takes it in letters of either case.
+        backend: named(backend.r#type.to_ascii_lowercase()),
         port: backend.port,
         vni: backend.vni,
         direct_routing: backend.direct_routing,
@@ -332,6 +358,11 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
     let raw: RawLease = value(key)?;
     let data = raw.backend_data.unwrap_or_default();
     let data_v6 = raw.backend_v6_data.unwrap_or_default();
+    let no_mac = [&data.vtep_mac, &data_v6.vtep_mac]
+        .into_iter()
+        .flatten()
+        .find(|text| !is_mac(text))
+        .cloned();
     let public_ip = parsed("PublicIP", raw.public_ip.as_deref())?;
     Ok(Lease {
         origin: origin.clone(),
@@ -343,6 +374,7 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
         vni: data.vni.or(data_v6.vni),
         vtep_mac: data.vtep_mac.filter(|text| is_mac(text)),
         vtep_mac_v6: data_v6.vtep_mac.filter(|text| is_mac(text)),
+        no_mac,
         ttl: key.ttl,
         granted_ttl: key.granted_ttl,
         version: key.version,

@@ -31,6 +31,7 @@ const SHOWN: usize = 4;
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in &view.overlays {
+        found.extend(no_mac(overlay));
         for ipv6 in [false, true] {
             if let Some(link) = backend::vtep_of(view, overlay, ipv6) {
                 found.extend(own(overlay, link, ipv6));
@@ -38,6 +39,30 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             }
         }
     }
+}
+
+/// A lease that tells peers something else than a hardware address.
+fn no_mac(overlay: &Overlay<'_>) -> Option<Draft> {
+    let leases = overlay.leases.iter().filter(|one| one.backend == "vxlan");
+    let wrong: Vec<(&Lease, &str)> = leases
+        .filter_map(|lease| Some((lease, lease.no_mac.as_deref()?)))
+        .collect();
+    let (first, said) = wrong.first()?;
+    let title = format!(
+        "the VtepMAC of {}{} is no hardware address: `{said}`",
+        backend::named(first),
+        backend::and_more(wrong.len())
+    );
+    let draft = Draft::new(format!("no MAC {}", overlay.key()), title)
+        .because(
+            "flanneld on the other hosts passes over a lease whose VtepMAC it cannot read: they set \
+             no neighbour and no forwarding entry, and nothing leaves for that host. Its own \
+             flanneld writes the right one when it starts; somebody else wrote this one.",
+        )
+        .seen_all(wrong.iter().take(SHOWN).map(|(lease, said)| lease_says(lease, said)))
+        .fix("# on the host of the lease:")
+        .fix("systemctl restart flanneld");
+    Some(draft)
 }
 
 fn differ(a: &str, b: &str) -> bool {
@@ -168,6 +193,25 @@ mod tests {
             "{}",
             found[0].title
         );
+    }
+
+    #[test]
+    fn a_lease_with_something_else_than_a_mac() {
+        let text = |mac: &str| {
+            format!(
+                r#"
+            link eth0
+            key v2 /coreos.com/network/config {{"Network":"192.168.0.0/16","Backend":{{"Type":"vxlan"}}}}
+            key v2 /coreos.com/network/subnets/192.168.13.0-24 {{"PublicIP":"10.1.1.187","BackendType":"vxlan","BackendData":{{"VtepMAC":"{mac}"}}}}
+            "#
+            )
+        };
+        let found = findings(&text("02:00:zz"), 306);
+        assert_eq!(
+            found[0].title,
+            "the VtepMAC of 192.168.13.0/24 (lease of 10.1.1.187) is no hardware address: `02:00:zz`"
+        );
+        assert!(findings(&text("02:00:00:00:00:0b"), 306).is_empty());
     }
 
     #[test]
