@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::registry::{ApiVersion, Key, Registry, Value};
 
@@ -202,15 +203,16 @@ struct RawBackend {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawLease {
-    #[serde(rename = "PublicIP")]
+    #[serde(rename = "PublicIP", alias = "publicIP", alias = "publicip")]
     public_ip: Option<String>,
     #[serde(rename = "PublicIPv6")]
     public_ipv6: Option<String>,
     #[serde(default)]
     backend_type: String,
-    backend_data: Option<RawBackendData>,
+    /// Of whatever shape the backend gives it.
+    backend_data: Option<Json>,
     #[serde(rename = "BackendV6Data")]
-    backend_v6_data: Option<RawBackendData>,
+    backend_v6_data: Option<Json>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -303,12 +305,48 @@ fn value<'a, T: Deserialize<'a>>(key: &'a Key) -> Result<T, String> {
         Value::Bytes { .. } => return Err("its value is no text".to_owned()),
         Value::Cut { bytes, .. } => return Err(format!("its value has {bytes} bytes")),
     };
-    serde_json::from_str(text)
-        .map_err(|error| format!("its value is not what flannel writes: {error}"))
+    serde_json::from_str(text).map_err(not_flannels)
+}
+
+fn not_flannels(error: serde_json::Error) -> String {
+    format!("its value is not what flannel writes: {error}")
+}
+
+/// Fields of a configuration.
+const FIELDS: [&str; 15] = [
+    "EnableIPv4",
+    "EnableIPv6",
+    "Network",
+    "SubnetLen",
+    "SubnetMin",
+    "SubnetMax",
+    "IPv6Network",
+    "IPv6SubnetLen",
+    "IPv6SubnetMin",
+    "IPv6SubnetMax",
+    "Backend",
+    "Type",
+    "Port",
+    "VNI",
+    "DirectRouting",
+];
+
+/// People write configurations, and Go takes a field's name in letters of either case.
+fn cased(value: Json) -> Json {
+    let Json::Object(fields) = value else {
+        return value;
+    };
+    let fields = fields.into_iter().map(|(name, value)| {
+        let mut known = FIELDS.iter();
+        let known = known.find(|known| known.eq_ignore_ascii_case(&name));
+        let name = known.map_or(name.clone(), |known| (*known).to_owned());
+        (name, cased(value))
+    });
+    Json::Object(fields.collect())
 }
 
 fn config(key: &Key, origin: &Origin) -> Result<NetworkConfig, String> {
-    let raw: RawConfig = value(key)?;
+    let raw: RawConfig = serde_json::from_value(cased(value(key)?)).map_err(not_flannels)?;
     let network: Option<Ipv4Net> = parsed("Network", raw.network.as_deref())?;
     let ipv6_network: Option<Ipv6Net> = parsed("IPv6Network", raw.ipv6_network.as_deref())?;
     if network.is_none() && ipv6_network.is_none() {
@@ -356,8 +394,8 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
         _ => (IpNet::V4(v4), false),
     };
     let raw: RawLease = value(key)?;
-    let data = raw.backend_data.unwrap_or_default();
-    let data_v6 = raw.backend_v6_data.unwrap_or_default();
+    let data = backend_data(raw.backend_data);
+    let data_v6 = backend_data(raw.backend_v6_data);
     let no_mac = [&data.vtep_mac, &data_v6.vtep_mac]
         .into_iter()
         .flatten()
@@ -379,6 +417,12 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
         granted_ttl: key.granted_ttl,
         version: key.version,
     })
+}
+
+/// What is known of a backend's data; that of other backends is of other shapes.
+fn backend_data(data: Option<Json>) -> RawBackendData {
+    let known = data.and_then(|data| serde_json::from_value(data).ok());
+    known.unwrap_or_default()
 }
 
 /// Six pairs of hexadecimal digits, as flannel writes them. It goes into commands.

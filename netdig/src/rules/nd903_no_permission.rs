@@ -201,6 +201,8 @@ mod tests {
             r#"key v3 /app/config {"Network":"tcp"}"#,
             "key v3 /app/subnets/nonsense x",
             r#"key v3 /coreos.com/network/config {"Network":"10.5.0.0/16"}"#,
+            r#"key v3 /coreos.com/network/config {"network":"10.5.0.0/16","backend":{"type":"vxlan"}}"#,
+            r#"key v3 /coreos.com/network/subnets/10.5.1.0-24 {"PublicIP":"10.1.1.9","BackendType":"extension","BackendData":"x"}"#,
         ] {
             assert!(titles(key).is_empty(), "{key}");
         }
