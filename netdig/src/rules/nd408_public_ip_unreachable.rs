@@ -88,7 +88,8 @@ fn is_of_its_containers(
         overlay.links.contains(&link) || bridge
     };
     let mut underlay = net.addresses.iter().filter(|one| !inside(&one.link));
-    lease.subnets().any(|subnet| subnet.contains(&address))
+    overlay.contains(address)
+        && lease.subnets().any(|subnet| subnet.contains(&address))
         && !underlay.any(|one| one.net.contains(&address))
 }
 

@@ -66,8 +66,8 @@ fn gone(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
         ))
         .seen(Evidence::new(
             origin.source(),
-            format!("{key} @ {}", origin.modified),
-            format!("{} leases, none of them in {subnet}", overlay.leases.len()),
+            key,
+            format!("leases here: {}; none is in {subnet}", overlay.leases.len()),
         ))
         .fix("systemctl status flanneld; journalctl -u flanneld -n 50")
         .fix("# it asks for the subnet that stands in subnet.env, and gets it while it is free:")
