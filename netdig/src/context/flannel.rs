@@ -1,11 +1,12 @@
 //! flannel's keys: the network's configuration and the leases.
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::registry::{ApiVersion, Key, Registry, Value};
 
@@ -55,7 +56,8 @@ pub struct NetworkConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub origin: Origin,
-    pub subnet: Ipv4Net,
+    /// The subnet that it is spoken of by: of IPv4, or of IPv6 where it has no other.
+    pub subnet: IpNet,
     pub ipv6_subnet: Option<Ipv6Net>,
     pub public_ip: Option<Ipv4Addr>,
     pub public_ipv6: Option<Ipv6Addr>,
@@ -65,6 +67,8 @@ pub struct Lease {
     /// Absent where what stands there is none: flanneld reads nothing of it then.
     pub vtep_mac: Option<String>,
     pub vtep_mac_v6: Option<String>,
+    /// What stands where a VTEP MAC should, and is none.
+    pub no_mac: Option<String>,
     /// Seconds left; absent of one that is reserved.
     pub ttl: Option<i64>,
     /// Seconds that it was granted for, where known.
@@ -76,10 +80,66 @@ pub struct Lease {
 impl Lease {
     /// Its subnet of the family that `net` is of.
     pub fn subnet_of(&self, net: IpNet) -> Option<IpNet> {
-        match net {
-            IpNet::V4(_) => Some(IpNet::V4(self.subnet)),
-            IpNet::V6(_) => self.ipv6_subnet.map(IpNet::V6),
+        self.subnet_in(matches!(net, IpNet::V6(_)))
+    }
+
+    pub fn subnet_in(&self, ipv6: bool) -> Option<IpNet> {
+        match ipv6 {
+            false => self.ipv4_subnet().map(IpNet::V4),
+            true => self.ipv6_subnet.map(IpNet::V6),
         }
+    }
+
+    pub fn ipv4_subnet(&self) -> Option<Ipv4Net> {
+        match self.subnet {
+            IpNet::V4(net) => Some(net),
+            IpNet::V6(_) => None,
+        }
+    }
+
+    /// Both of its subnets, or the one that it has.
+    pub fn subnets(&self) -> impl Iterator<Item = IpNet> + use<> {
+        let v4 = self.ipv4_subnet().map(IpNet::V4);
+        v4.into_iter().chain(self.ipv6_subnet.map(IpNet::V6))
+    }
+
+    /// Its host's public addresses, as far as a host can have them.
+    pub fn publics(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let both = [self.public_of(false), self.public_of(true)];
+        both.into_iter().flatten()
+    }
+
+    /// The address that its host is spoken of by.
+    pub fn public(&self) -> Option<IpAddr> {
+        self.publics().next()
+    }
+
+    /// Where a backend sends what is for its subnet of one family.
+    pub fn public_of(&self, ipv6: bool) -> Option<IpAddr> {
+        let said = match ipv6 {
+            false => self.public_ip.map(IpAddr::V4),
+            true => self.public_ipv6.map(IpAddr::V6),
+        };
+        said.filter(|address| no_hosts(*address).is_none())
+    }
+
+    /// MAC of its host's VXLAN device of one family.
+    pub fn vtep_mac_of(&self, ipv6: bool) -> Option<&str> {
+        match ipv6 {
+            false => self.vtep_mac.as_deref(),
+            true => self.vtep_mac_v6.as_deref(),
+        }
+    }
+}
+
+/// What kind of address it is, where no host is reached by one.
+pub fn no_hosts(address: IpAddr) -> Option<&'static str> {
+    match address {
+        _ if address.is_unspecified() => Some("no address at all"),
+        _ if address.is_loopback() => Some("each host's own loopback"),
+        _ if address.is_multicast() => Some("a multicast group"),
+        IpAddr::V4(address) if address.is_broadcast() => Some("the broadcast address"),
+        _ => None,
     }
 }
 
@@ -87,6 +147,8 @@ impl Lease {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     pub origin: Origin,
+    /// Whether it is the network's configuration, and not a lease.
+    pub is_config: bool,
     pub why: String,
 }
 
@@ -141,15 +203,16 @@ struct RawBackend {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawLease {
-    #[serde(rename = "PublicIP")]
+    #[serde(rename = "PublicIP", alias = "publicIP", alias = "publicip")]
     public_ip: Option<String>,
     #[serde(rename = "PublicIPv6")]
     public_ipv6: Option<String>,
     #[serde(default)]
     backend_type: String,
-    backend_data: Option<RawBackendData>,
+    /// Of whatever shape the backend gives it.
+    backend_data: Option<Json>,
     #[serde(rename = "BackendV6Data")]
-    backend_v6_data: Option<RawBackendData>,
+    backend_v6_data: Option<Json>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -165,8 +228,23 @@ struct RawBackendData {
 /// `/config` with a `Network` in it, or `/subnets/A.B.C.D-N`, is taken for one of flannel's:
 /// the prefix is a matter of taste.
 pub fn networks(registry: &Registry) -> Vec<FlannelNetwork> {
+    all(registry).filter(is_flannels).collect()
+}
+
+/// Keys of flannel's that nobody understands: below a prefix that has others of flannel's, or
+/// that a flanneld was told.
+pub fn malformed(registry: &Registry, told: &[String]) -> Vec<Malformed> {
+    let slashed = |prefix: &str| format!("/{}", prefix.trim_matches('/'));
+    let told: Vec<String> = told.iter().map(|prefix| slashed(prefix)).collect();
+    let networks = all(registry)
+        .filter(|network| is_flannels(network) || told.contains(&slashed(&network.prefix)));
+    networks.flat_map(|network| network.malformed).collect()
+}
+
+fn all(registry: &Registry) -> impl Iterator<Item = FlannelNetwork> {
     let mut networks: BTreeMap<(ApiVersion, &str), FlannelNetwork> = BTreeMap::new();
-    for key in &registry.keys {
+    // An empty directory of v2 has no value to understand.
+    for key in registry.keys.iter().filter(|key| !key.directory) {
         let Some((prefix, part)) = split(&key.key) else {
             continue;
         };
@@ -179,12 +257,13 @@ pub fn networks(registry: &Registry) -> Vec<FlannelNetwork> {
             });
         add(entry, key, &part);
     }
-    // A `config` alone may be anybody's: without a range or a lease it is not flannel's,
-    // unless it stands where flannel's would.
-    let flannels = |network: &FlannelNetwork| {
-        network.config.is_some() || !network.leases.is_empty() || network.prefix == PREFIX
-    };
-    networks.into_values().filter(flannels).collect()
+    networks.into_values()
+}
+
+/// A `config` alone may be anybody's: without a range or a lease it is not flannel's, unless
+/// it stands where flannel's would.
+fn is_flannels(network: &FlannelNetwork) -> bool {
+    network.config.is_some() || !network.leases.is_empty() || network.prefix == PREFIX
 }
 
 enum Part<'a> {
@@ -211,7 +290,12 @@ fn add(network: &mut FlannelNetwork, key: &Key, part: &Part<'_>) {
         Part::Subnet(name) => lease(key, name, &origin).map(|lease| network.leases.push(lease)),
     };
     if let Err(why) = result {
-        network.malformed.push(Malformed { origin, why });
+        let is_config = matches!(part, Part::Config);
+        network.malformed.push(Malformed {
+            origin,
+            is_config,
+            why,
+        });
     }
 }
 
@@ -221,12 +305,48 @@ fn value<'a, T: Deserialize<'a>>(key: &'a Key) -> Result<T, String> {
         Value::Bytes { .. } => return Err("its value is no text".to_owned()),
         Value::Cut { bytes, .. } => return Err(format!("its value has {bytes} bytes")),
     };
-    serde_json::from_str(text)
-        .map_err(|error| format!("its value is not what flannel writes: {error}"))
+    serde_json::from_str(text).map_err(not_flannels)
+}
+
+fn not_flannels(error: serde_json::Error) -> String {
+    format!("its value is not what flannel writes: {error}")
+}
+
+/// Fields of a configuration.
+const FIELDS: [&str; 15] = [
+    "EnableIPv4",
+    "EnableIPv6",
+    "Network",
+    "SubnetLen",
+    "SubnetMin",
+    "SubnetMax",
+    "IPv6Network",
+    "IPv6SubnetLen",
+    "IPv6SubnetMin",
+    "IPv6SubnetMax",
+    "Backend",
+    "Type",
+    "Port",
+    "VNI",
+    "DirectRouting",
+];
+
+/// People write configurations, and Go takes a field's name in letters of either case.
+fn cased(value: Json) -> Json {
+    let Json::Object(fields) = value else {
+        return value;
+    };
+    let fields = fields.into_iter().map(|(name, value)| {
+        let mut known = FIELDS.iter();
+        let known = known.find(|known| known.eq_ignore_ascii_case(&name));
+        let name = known.map_or(name.clone(), |known| (*known).to_owned());
+        (name, cased(value))
+    });
+    Json::Object(fields.collect())
 }
 
 fn config(key: &Key, origin: &Origin) -> Result<NetworkConfig, String> {
-    let raw: RawConfig = value(key)?;
+    let raw: RawConfig = serde_json::from_value(cased(value(key)?)).map_err(not_flannels)?;
     let network: Option<Ipv4Net> = parsed("Network", raw.network.as_deref())?;
     let ipv6_network: Option<Ipv6Net> = parsed("IPv6Network", raw.ipv6_network.as_deref())?;
     if network.is_none() && ipv6_network.is_none() {
@@ -253,7 +373,8 @@ fn config(key: &Key, origin: &Origin) -> Result<NetworkConfig, String> {
         ipv6_subnet_len: or(raw.ipv6_subnet_len, 64),
         ipv6_subnet_min: parsed("IPv6SubnetMin", raw.ipv6_subnet_min.as_deref())?,
         ipv6_subnet_max: parsed("IPv6SubnetMax", raw.ipv6_subnet_max.as_deref())?,
-        backend: named(backend.r#type),
+        // flanneld takes it in letters of either case.
+        backend: named(backend.r#type.to_ascii_lowercase()),
         port: backend.port,
         vni: backend.vni,
         direct_routing: backend.direct_routing,
@@ -265,27 +386,43 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
         Some((v4, v6)) => (v4, Some(v6)),
         None => (name, None),
     };
-    let subnet = subnet::<Ipv4Net>(v4)?;
-    let ipv6_subnet = v6.map(subnet6).transpose()?;
+    let ipv6_subnet = v6.map(subnet6).transpose()?.map(|net| net.trunc());
+    // Without IPv4 flannel writes its zero value there, of the address as of the subnet.
+    let v4 = subnet::<Ipv4Net>(v4)?.trunc();
+    let (subnet, of_ipv6) = match ipv6_subnet {
+        Some(net) if v4.prefix_len() == 0 => (IpNet::V6(net), true),
+        _ => (IpNet::V4(v4), false),
+    };
     let raw: RawLease = value(key)?;
-    let data = raw.backend_data.unwrap_or_default();
+    let data = backend_data(raw.backend_data);
+    let data_v6 = backend_data(raw.backend_v6_data);
+    let no_mac = [&data.vtep_mac, &data_v6.vtep_mac]
+        .into_iter()
+        .flatten()
+        .find(|text| !is_mac(text))
+        .cloned();
+    let public_ip = parsed("PublicIP", raw.public_ip.as_deref())?;
     Ok(Lease {
         origin: origin.clone(),
-        subnet: subnet.trunc(),
-        ipv6_subnet: ipv6_subnet.map(|net| net.trunc()),
-        public_ip: parsed("PublicIP", raw.public_ip.as_deref())?,
+        subnet,
+        ipv6_subnet,
+        public_ip: public_ip.filter(|_| !of_ipv6),
         public_ipv6: parsed("PublicIPv6", raw.public_ipv6.as_deref())?,
         backend: named(raw.backend_type),
-        vni: data.vni,
+        vni: data.vni.or(data_v6.vni),
         vtep_mac: data.vtep_mac.filter(|text| is_mac(text)),
-        vtep_mac_v6: raw
-            .backend_v6_data
-            .and_then(|data| data.vtep_mac)
-            .filter(|text| is_mac(text)),
+        vtep_mac_v6: data_v6.vtep_mac.filter(|text| is_mac(text)),
+        no_mac,
         ttl: key.ttl,
         granted_ttl: key.granted_ttl,
         version: key.version,
     })
+}
+
+/// What is known of a backend's data; that of other backends is of other shapes.
+fn backend_data(data: Option<Json>) -> RawBackendData {
+    let known = data.and_then(|data| serde_json::from_value(data).ok());
+    known.unwrap_or_default()
 }
 
 /// Six pairs of hexadecimal digits, as flannel writes them. It goes into commands.

@@ -238,6 +238,12 @@ impl Context {
         !unread.any(|unread| unread.part == part && !unread.partly)
     }
 
+    /// Whether nothing of a part is missing.
+    pub fn has_all(&self, part: Part) -> bool {
+        let mut unread = self.unread.iter().chain(&self.not_missed);
+        !unread.any(|unread| unread.part == part)
+    }
+
     /// A sysctl as a number.
     pub fn sysctl(&self, name: &str) -> Option<i64> {
         self.sysctls.get(name)?.trim().parse().ok()

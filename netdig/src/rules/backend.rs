@@ -1,5 +1,5 @@
 //! What flannel's backends set in the kernel, and what they cost.
-use std::net::IpAddr;
+use ipnet::IpNet;
 
 use super::view::{Overlay, View};
 use crate::context::flannel::Lease;
@@ -10,11 +10,12 @@ pub const DEFAULT_VNI: u32 = 1;
 pub const VXLAN_PORT: u16 = 8472;
 pub const UDP_PORT: u16 = 8285;
 
-/// Bytes that a backend puts around an IPv4 packet: IPv4 20 and UDP 8; with VXLAN 8 more and
-/// an Ethernet header of 14 (RFC 7348); IP in IP 20 (RFC 2003); WireGuard 60.
-pub fn overhead(backend: &str) -> Option<u32> {
+/// Bytes that a backend puts around a packet: IPv4 20 or IPv6 40, and UDP 8; with VXLAN 8 more
+/// and an Ethernet header of 14 (RFC 7348); IP in IP 20 (RFC 2003); WireGuard 60.
+pub fn overhead(backend: &str, outer_v6: bool) -> Option<u32> {
     match backend {
         "udp" => Some(28),
+        "vxlan" if outer_v6 => Some(70),
         "vxlan" => Some(50),
         "host-gw" | "alloc" => Some(0),
         "ipip" => Some(20),
@@ -27,9 +28,9 @@ pub fn overhead(backend: &str) -> Option<u32> {
 /// the one by which peers are reached.
 pub fn underlay<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
     let net = &view.context.net;
-    let own = overlay.own_lease().and_then(|lease| lease.public_ip);
+    let own = overlay.own_lease().and_then(Lease::public);
     let by_own = own.and_then(|address| {
-        let has_it = |one: &&crate::context::net::Address| one.net.addr() == IpAddr::V4(address);
+        let has_it = |one: &&crate::context::net::Address| one.net.addr() == address;
         net.addresses
             .iter()
             .find(has_it)
@@ -37,9 +38,9 @@ pub fn underlay<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> 
     });
     let parent = || vtep(view, overlay).and_then(|link| link.parent.as_deref());
     let by_peer = || {
-        let peers = overlay.remote_leases().filter_map(|lease| lease.public_ip);
+        let peers = overlay.remote_leases().filter_map(Lease::public);
         peers
-            .filter_map(|address| net.lookup(IpAddr::V4(address))?.dev())
+            .filter_map(|address| net.lookup(address)?.dev())
             .find(|dev| !overlay.links.contains(dev))
     };
     let by_default = || {
@@ -64,6 +65,39 @@ pub fn vtep<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
     view.context.net.links.iter().find(of_it)
 }
 
+/// The VXLAN device that carries one family: flannel has `flannel.1` for IPv4 and
+/// `flannel-v6.1` for IPv6.
+pub fn vtep_of<'a>(view: &View<'a>, overlay: &Overlay<'_>, ipv6: bool) -> Option<&'a Link> {
+    let names = overlay.links.iter();
+    let mut links = names.filter_map(|name| view.context.net.link(name));
+    links.find(|link| matches!(link.kind, LinkKind::Vxlan(_)) && carries_ipv6(view, link) == ipv6)
+}
+
+/// By the name that flannel gives, else by the addresses it has.
+fn carries_ipv6(view: &View<'_>, link: &Link) -> bool {
+    if link.name.starts_with("flannel") {
+        return link.name.starts_with("flannel-v6");
+    }
+    let here = view.context.net.addresses_of(&link.name);
+    let mut global = here.filter(|one| one.scope != "link").peekable();
+    global.peek().is_some() && global.all(|one| one.net.addr().is_ipv6())
+}
+
+/// Whether the packets around the overlay's are of IPv6: flannel sends each family over its
+/// own.
+pub fn is_sent_over_ipv6(overlay: &Overlay<'_>, device: Option<&Link>) -> bool {
+    match device.map(|link| (&link.kind, &link.name)) {
+        Some((LinkKind::Vxlan(vxlan), name)) => match vxlan.local {
+            Some(local) => local.is_ipv6(),
+            None => name.starts_with("flannel-v6"),
+        },
+        _ => overlay
+            .networks
+            .iter()
+            .all(|net| matches!(net, IpNet::V6(_))),
+    }
+}
+
 /// The bridge that this host's containers of the overlay are on: its address is in the own
 /// subnet.
 pub fn bridge<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
@@ -79,7 +113,7 @@ pub fn bridge<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
 
 /// How a lease is spoken of: `192.168.13.0/24 (lease of 10.1.1.187)`.
 pub fn named(lease: &Lease) -> String {
-    match lease.public_ip {
+    match lease.public() {
         Some(address) => format!("{} (lease of {address})", lease.subnet),
         None => format!("{} (lease without a PublicIP)", lease.subnet),
     }

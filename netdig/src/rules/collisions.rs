@@ -239,10 +239,7 @@ fn is_to_a_lease(overlay: &Overlay<'_>, route: &Route) -> bool {
         return false;
     };
     if let Some(lease) = overlay.lease_of_host(via)
-        && (IpNet::V4(lease.subnet).contains(&route.to)
-            || lease
-                .ipv6_subnet
-                .is_some_and(|net| IpNet::V6(net).contains(&route.to)))
+        && lease.subnets().any(|net| net.contains(&route.to))
     {
         return true;
     }
@@ -393,17 +390,11 @@ fn wanted(view: &View<'_>, overlay: &Overlay<'_>) -> BTreeMap<IpAddr, (Role, boo
         }
     }
     for lease in &overlay.leases {
-        for public in public_addresses(lease) {
+        for public in lease.publics() {
             add(public, Role::Peer, true);
         }
     }
     wanted
-}
-
-/// Public addresses of a lease's host.
-pub fn public_addresses(lease: &Lease) -> impl Iterator<Item = IpAddr> {
-    let v4 = lease.public_ip.map(IpAddr::V4);
-    v4.into_iter().chain(lease.public_ipv6.map(IpAddr::V6))
 }
 
 /// The route that takes a part of a range, by an address in it that is not this host's own.
@@ -435,10 +426,10 @@ pub fn swallowed<'a, 'v>(
         return taken;
     }
     for lease in overlay.remote_leases() {
-        if let Some(route) = taker(view, IpNet::V4(lease.subnet))
-            && foreign.contains(&std::ptr::from_ref(route))
-        {
-            taken.entry(route).or_default().push(lease);
+        for route in lease.subnets().filter_map(|net| taker(view, net)) {
+            if foreign.contains(&std::ptr::from_ref(route)) {
+                taken.entry(route).or_default().push(lease);
+            }
         }
     }
     // A route to a part of a lease's subnet takes that part.
@@ -446,11 +437,9 @@ pub fn swallowed<'a, 'v>(
         let Some(lease) = overlay.lease_of(route.to.network()) else {
             continue;
         };
-        let within = match route.to {
-            IpNet::V4(net) => lease.subnet.contains(&net) && lease.subnet != net,
-            IpNet::V6(net) => lease.ipv6_subnet.is_some_and(|wide| wide.contains(&net)),
-        };
-        let own = overlay.is_own(IpNet::V4(lease.subnet));
+        let subnet = lease.subnet_of(route.to);
+        let within = subnet.is_some_and(|wide| wide.contains(&route.to) && wide != route.to);
+        let own = overlay.is_own(lease.subnet);
         if within && !own && taker(view, route.to).is_some_and(|one| std::ptr::eq(one, route)) {
             let leases = taken.entry(route).or_default();
             if !leases.iter().any(|known| std::ptr::eq(*known, lease)) {

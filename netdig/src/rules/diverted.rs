@@ -2,8 +2,6 @@
 //! elsewhere. A rule says nothing of itself: who decides on an address in the lease does.
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use super::collisions::{ALMOST_DEFAULT, samples};
 use super::routing::Decision;
 use super::view::Overlay;
@@ -71,9 +69,8 @@ fn addresses<'r>(
     lease: &Lease,
     rules: &[&'r PolicyRule],
 ) -> Vec<(IpAddr, Option<&'r PolicyRule>)> {
-    let v6 = lease.ipv6_subnet.map(IpNet::V6);
     let mut all = Vec::new();
-    for subnet in [IpNet::V4(lease.subnet)].into_iter().chain(v6) {
+    for subnet in lease.subnets() {
         let asked = samples(subnet).find(|&address| view.asked(address).is_some());
         let first = asked.or_else(|| samples(subnet).next());
         all.extend(first.map(|address| (address, None)));
@@ -105,7 +102,7 @@ fn diverted<'a, 'v>(
         route.to.prefix_len() <= ALMOST_DEFAULT
             && !by_hand::refuses(route)
             && !route.dev().is_none_or(|dev| overlay.links.contains(&dev))
-            && !super::collisions::public_addresses(lease).any(|peer| Some(peer) == route.via())
+            && !lease.publics().any(|peer| Some(peer) == route.via())
     });
     // A rule for all the world is a router's or a VPN's: only the kernel's word is enough.
     let sure = asked.is_some() || rule.to.is_some();

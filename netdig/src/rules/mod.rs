@@ -9,6 +9,8 @@ mod collisions;
 mod diverted;
 mod draft;
 mod evaluate;
+#[cfg(test)]
+mod ipv6_tests;
 mod nd101_overlay_underlay_overlap;
 mod nd102_nameserver_via_overlay;
 mod nd103_tunnel_recursion;

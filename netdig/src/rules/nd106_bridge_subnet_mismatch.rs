@@ -1,5 +1,4 @@
 //! ND106: the containers' bridge, dockerd, subnet.env and the lease do not agree.
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -91,15 +90,11 @@ fn decides(view: &View<'_>, overlay: &Overlay<'_>, ipv6: bool) -> Option<Said> {
 
 /// The lease of one of our addresses; of several it is not known which one is meant.
 fn lease<'v>(view: &View<'_>, overlay: &'v Overlay<'_>, ipv6: bool) -> Option<(&'v Lease, IpNet)> {
-    let ours = |lease: &&Lease| {
-        lease
-            .public_ip
-            .is_some_and(|ip| view.is_local(IpAddr::V4(ip)))
-    };
+    let ours = |lease: &&Lease| lease.publics().any(|ip| view.is_local(ip));
     let mut leases = overlay.leases.iter().filter(ours);
     let (first, second) = (leases.next()?, leases.next());
     let net = match ipv6 {
-        false => Some(IpNet::V4(first.subnet)),
+        false => first.ipv4_subnet().map(IpNet::V4),
         true => first.ipv6_subnet.map(IpNet::V6),
     };
     net.filter(|_| second.is_none()).map(|net| (first, net))

@@ -62,11 +62,14 @@ fn bounds(config: &NetworkConfig) -> Option<(u64, u64)> {
 /// Leases between the bounds, of the store that the configuration stands in.
 fn leased(overlay: &Overlay<'_>, config: &NetworkConfig, first: u64, last: u64) -> u64 {
     let api = config.origin.api;
-    let leases = overlay.leases.iter().filter(|lease| {
-        let start = u64::from(lease.subnet.network().to_bits());
-        lease.origin.api == api && (first..=last).contains(&start)
-    });
-    let subnets: FxHashSet<_> = leases.map(|lease| lease.subnet.network()).collect();
+    let leases = overlay
+        .leases
+        .iter()
+        .filter(|lease| lease.origin.api == api);
+    let starts = leases.filter_map(|lease| Some(lease.ipv4_subnet()?.network().to_bits()));
+    let subnets: FxHashSet<u32> = starts
+        .filter(|&start| (first..=last).contains(&u64::from(start)))
+        .collect();
     subnets.len() as u64
 }
 

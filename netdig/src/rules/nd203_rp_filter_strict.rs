@@ -65,7 +65,8 @@ fn strict(view: &View<'_>, link: &str) -> Option<String> {
 }
 
 fn astray<'v>(view: &'v View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> Option<Astray<'v>> {
-    let subnet = IpNet::V4(lease.subnet);
+    // IPv6 has no such filter.
+    let subnet = IpNet::V4(lease.ipv4_subnet()?);
     // Between hosts of one link both directions go without the tunnel.
     if overlay
         .config
@@ -83,7 +84,7 @@ fn astray<'v>(view: &'v View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> Optio
     if overlay.links.contains(&dev) || dev == "lo" {
         return None;
     }
-    let direct = lease.public_ip.map(std::net::IpAddr::V4);
+    let direct = lease.public_of(false);
     if way.via.is_some() && way.via == direct {
         return None;
     }

@@ -129,7 +129,7 @@ fn leads_to(
     route: &Route,
     via: IpAddr,
 ) -> bool {
-    if collisions::public_addresses(lease).any(|peer| peer == via) {
+    if lease.publics().any(|peer| peer == via) {
         return true;
     }
     if is_through(overlay, route) {
@@ -137,7 +137,7 @@ fn leads_to(
     }
     // Where the peer is behind a router, that router's way is the peer's.
     let as_peer = |peer| view.way(peer).is_some_and(|way| way.via == Some(via));
-    collisions::public_addresses(lease).any(as_peer)
+    lease.publics().any(as_peer)
 }
 
 /// Whether a gateway on the overlay's device is another lease's. With VXLAN it is the first
@@ -326,7 +326,7 @@ fn right(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, subnet: IpNet) -
         .config
         .as_ref()
         .is_some_and(|config| config.direct_routing);
-    let mut peers = collisions::public_addresses(lease);
+    let mut peers = lease.publics();
     let peer = peers.find(|peer| peer.is_ipv6() == v6);
     // Behind a router the peer's host cannot be a gateway.
     let on_link = peer.and_then(|peer| {

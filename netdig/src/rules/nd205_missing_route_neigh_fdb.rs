@@ -1,5 +1,5 @@
 //! ND205: a route, neighbour or fdb entry that the backend sets for each lease is not there.
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -44,7 +44,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         match overlay.backend.as_deref() {
             Some("vxlan") => vxlan(view, overlay, &routes, found),
             Some("host-gw") => host_gw(view, overlay, &routes, found),
-            Some("udp") => udp(overlay, &routes, found),
+            Some("udp") => udp(view, overlay, &routes, found),
             _ => {}
         }
     }
@@ -58,7 +58,8 @@ fn no_device(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
         _ => return None,
     };
     let (own, other) = (overlay.own_lease()?, overlay.remote_leases().next()?);
-    if !missing {
+    // A host that runs with another backend than the configuration names has another device.
+    if !missing || overlay.backend.as_ref() != Some(&own.backend) {
         return None;
     }
     let title = format!(
@@ -92,33 +93,99 @@ fn exact_routes<'a>(view: &View<'a>) -> Routes<'a> {
     routes
 }
 
+/// What the backend sets for one lease and one family of addresses.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    lease: &'a Lease,
+    subnet: IpNet,
+    mac: Option<&'a str>,
+    peer: Option<IpAddr>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(lease: &'a Lease, ipv6: bool) -> Option<Wanted<'a>> {
+        Some(Wanted {
+            lease,
+            subnet: lease.subnet_in(ipv6)?,
+            mac: lease.vtep_mac_of(ipv6),
+            peer: lease.public_of(ipv6),
+        })
+    }
+
+    fn evidence(&self, lacks: &[Lack]) -> Evidence {
+        let origin = &self.lease.origin;
+        let whats: Vec<&str> = lacks.iter().map(|one| one.what).collect();
+        let what = format!("{} lacks {}", named(self), whats.join(" and "));
+        Evidence::new(origin.source(), origin.place(), what)
+    }
+
+    fn route(&self, dev: &str) -> String {
+        format!(
+            "{} via {} dev {dev} onlink",
+            self.subnet,
+            self.subnet.network()
+        )
+    }
+
+    fn neighbour(&self, dev: &str) -> String {
+        let mac = self.mac.unwrap_or_default();
+        format!("{} lladdr {mac} dev {dev}", self.subnet.network())
+    }
+
+    fn entry(&self, dev: &str) -> String {
+        format!(
+            "{} dst {} dev {dev}",
+            self.mac.unwrap_or_default(),
+            self.peer()
+        )
+    }
+
+    fn gateway(&self) -> String {
+        format!("{} via {}", self.subnet, self.peer())
+    }
+
+    fn peer(&self) -> String {
+        self.peer.map_or_else(String::new, |peer| peer.to_string())
+    }
+}
+
+/// One thing that is missing of one lease: its name, what it looks like, its command.
+struct Lack {
+    what: &'static str,
+    entry: String,
+    fix: String,
+}
+
 /// What is missing of several leases: the first of them, and how many.
 #[derive(Default)]
 struct Missing<'a> {
-    leases: Vec<&'a Lease>,
+    leases: Vec<(Wanted<'a>, Vec<Lack>)>,
 }
 
 impl<'a> Missing<'a> {
-    fn draft(
-        &self,
-        overlay: &Overlay<'_>,
-        what: &str,
-        entry: &str,
-        fix: impl Fn(&Lease) -> String,
-    ) -> Option<Draft> {
-        let first = self.leases.first()?;
+    fn add(&mut self, wanted: Wanted<'a>, lacks: Vec<Lack>) {
+        if !lacks.is_empty() {
+            self.leases.push((wanted, lacks));
+        }
+    }
+
+    /// `dev` is the device whose entries they are, or nothing.
+    fn draft(&self, overlay: &Overlay<'_>, dev: &str) -> Option<Draft> {
+        let (first, lacks) = self.leases.first()?;
         let more = backend::and_more(self.leases.len());
+        let whats: Vec<&str> = lacks.iter().map(|one| one.what).collect();
+        let entries: Vec<&str> = lacks.iter().map(|one| one.entry.as_str()).collect();
         let title = format!(
-            "{what} for {}{more} is missing: {entry}",
-            backend::named(first)
+            "{} for {}{more} {} missing: {}",
+            whats.join(" and "),
+            named(first),
+            if lacks.len() == 1 { "is" } else { "are" },
+            entries.join("; ")
         );
-        let mut draft = Draft::new(format!("{what} {}", overlay.key()), title);
-        for lease in self.leases.iter().take(SHOWN) {
-            let origin = &lease.origin;
-            let named = backend::named(lease);
-            draft = draft
-                .seen(Evidence::new(origin.source(), origin.place(), named))
-                .fix(fix(lease));
+        let mut draft = Draft::new(format!("{dev} {}", overlay.key()), title);
+        for (wanted, lacks) in self.leases.iter().take(SHOWN) {
+            draft = draft.seen(wanted.evidence(lacks));
+            draft = draft.fix_all(lacks.iter().map(|one| one.fix.clone()));
         }
         if self.leases.len() > SHOWN {
             let rest = self.leases.len() - SHOWN;
@@ -132,121 +199,131 @@ impl<'a> Missing<'a> {
     }
 }
 
+/// `192.168.13.0/24 (lease of 10.1.1.187)`, with the subnet of the family that is meant.
+fn named(wanted: &Wanted<'_>) -> String {
+    let named = backend::named(wanted.lease);
+    named.replacen(
+        &wanted.lease.subnet.to_string(),
+        &wanted.subnet.to_string(),
+        1,
+    )
+}
+
 /// Leases that are listed one by one.
 const SHOWN: usize = 4;
 
 fn vxlan(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
-    let Some(link) = backend::vtep(view, overlay) else {
-        return;
-    };
-    let net = &view.context.net;
-    let neighbours: FxHashMap<IpAddr, &str> = net
-        .neighbours
-        .iter()
-        .filter(|one| one.link == link.name)
-        .filter_map(|one| Some((one.address, one.mac.as_deref()?)))
-        .collect();
-    let fdb: FxHashSet<(String, IpAddr)> = net
-        .fdb
-        .iter()
-        .filter(|one| one.link == link.name)
-        .filter_map(|one| Some((one.mac.to_ascii_lowercase(), one.dst?)))
-        .collect();
-    let (mut route, mut neighbour, mut entry) =
-        (Missing::default(), Missing::default(), Missing::default());
-    for lease in overlay.remote_leases().filter(|lease| is_of(lease, link)) {
-        let subnet = IpNet::V4(lease.subnet);
-        let ways = routes.get(&subnet).map_or(&[][..], Vec::as_slice);
-        if ways.is_empty() {
-            route.leases.push(lease);
-        }
-        // With direct routing a peer on the same segment is reached without the tunnel.
-        let direct = !ways.is_empty() && ways.iter().all(|way| way.dev() != Some(&link.name));
-        let (Some(mac), Some(peer)) = (&lease.vtep_mac, lease.public_ip) else {
+    for ipv6 in [false, true] {
+        let Some(link) = backend::vtep_of(view, overlay, ipv6) else {
             continue;
         };
-        if direct {
-            continue;
+        let leases = overlay.remote_leases().filter(|lease| is_of(lease, link));
+        let wanted = leases.filter_map(|lease| Wanted::of(lease, ipv6));
+        let entries = Entries::of(view, link);
+        let mut missing = Missing::default();
+        for wanted in wanted {
+            missing.add(wanted, entries.lacking(&wanted, routes));
         }
-        if !neighbours.contains_key(&IpAddr::V4(lease.subnet.network())) {
-            neighbour.leases.push(lease);
-        }
-        if !fdb.contains(&(mac.to_ascii_lowercase(), IpAddr::V4(peer))) {
-            entry.leases.push(lease);
+        let draft = match link.up {
+            true => missing.draft(overlay, &link.name),
+            false => down(
+                overlay,
+                link,
+                missing.leases.iter().map(|(wanted, _)| wanted),
+            ),
+        };
+        let why = "With VXLAN flanneld sets three things for each lease: a route to the subnet \
+                   through its first address, a permanent neighbour that gives this address the \
+                   peer's VTEP MAC, and a forwarding entry that gives this MAC the peer's public \
+                   address. Without one of them the packets do not leave this host for the right \
+                   one.";
+        found.extend(draft.map(|draft| explained(draft, overlay, why)));
+    }
+}
+
+/// A device that is down: the kernel took its routes away, and does not bring them back.
+fn down<'a>(
+    overlay: &Overlay<'_>,
+    link: &Link,
+    leases: impl Iterator<Item = &'a Wanted<'a>>,
+) -> Option<Draft> {
+    let leases: Vec<&Wanted<'_>> = leases.collect();
+    let first = leases.first()?;
+    let title = format!(
+        "{} is down: nothing leads to {}{}",
+        link.name,
+        named(first),
+        backend::and_more(leases.len())
+    );
+    let draft = Draft::new(format!("{} {}", link.name, overlay.key()), title)
+        .seen(Evidence::new("link", link.name.clone(), "down"))
+        .seen_all(leases.iter().take(SHOWN).map(|wanted| {
+            let origin = &wanted.lease.origin;
+            Evidence::new(origin.source(), origin.place(), named(wanted))
+        }))
+        .fix(format!("ip link set {} up", renumber::link(&link.name)))
+        .fix("# its routes went when it was set down, and flanneld sets them when it starts:")
+        .fix("systemctl restart flanneld");
+    Some(draft)
+}
+
+/// Neighbours and forwarding entries of one device.
+struct Entries<'a> {
+    link: &'a Link,
+    neighbours: FxHashSet<IpAddr>,
+    fdb: FxHashSet<(String, IpAddr)>,
+}
+
+impl<'a> Entries<'a> {
+    fn of(view: &View<'_>, link: &'a Link) -> Entries<'a> {
+        let net = &view.context.net;
+        let neighbours = net.neighbours.iter();
+        let fdb = net.fdb.iter();
+        Entries {
+            link,
+            neighbours: neighbours
+                .filter(|one| one.link == link.name && one.mac.is_some())
+                .map(|one| one.address)
+                .collect(),
+            fdb: fdb
+                .filter(|one| one.link == link.name)
+                .filter_map(|one| Some((one.mac.to_ascii_lowercase(), one.dst?)))
+                .collect(),
         }
     }
-    let dev = quoted(&link.name);
-    let drafts = [
-        route.draft(
-            overlay,
-            "the route",
-            &route_wanted(&route, &link.name),
-            |lease| {
-                format!(
-                    "ip route replace {} via {} dev {dev} onlink",
-                    lease.subnet,
-                    lease.subnet.network()
-                )
-            },
-        ),
-        neighbour.draft(
-            overlay,
-            "the neighbour",
-            &neighbour_wanted(&neighbour, &link.name),
-            |lease| {
-                let mac = quoted(lease.vtep_mac.as_deref().unwrap_or_default());
-                let address = lease.subnet.network();
-                format!("ip neigh replace {address} lladdr {mac} dev {dev} nud permanent")
-            },
-        ),
-        entry.draft(
-            overlay,
-            "the fdb entry",
-            &entry_wanted(&entry, &link.name),
-            |lease| {
-                let mac = quoted(lease.vtep_mac.as_deref().unwrap_or_default());
-                format!("bridge fdb replace {mac} dev {dev} dst {}", peer(lease))
-            },
-        ),
-    ];
-    let why = "With VXLAN flanneld sets three things for each lease: a route to the subnet through \
-               its first address, a permanent neighbour that gives this address the peer's VTEP \
-               MAC, and a forwarding entry that gives this MAC the peer's public address. Without \
-               one of them the packets do not leave this host for the right one.";
-    found.extend(
-        drafts
-            .into_iter()
-            .flatten()
-            .map(|draft| explained(draft, overlay, why)),
-    );
-}
 
-fn route_wanted(missing: &Missing<'_>, dev: &str) -> String {
-    missing.leases.first().map_or_else(String::new, |lease| {
-        format!(
-            "{} via {} dev {dev} onlink",
-            lease.subnet,
-            lease.subnet.network()
-        )
-    })
-}
-
-fn neighbour_wanted(missing: &Missing<'_>, dev: &str) -> String {
-    missing.leases.first().map_or_else(String::new, |lease| {
-        let mac = lease.vtep_mac.as_deref().unwrap_or_default();
-        format!("{} lladdr {mac} dev {dev}", lease.subnet.network())
-    })
-}
-
-fn entry_wanted(missing: &Missing<'_>, dev: &str) -> String {
-    missing.leases.first().map_or_else(String::new, |lease| {
-        let mac = lease.vtep_mac.as_deref().unwrap_or_default();
-        format!("{mac} dst {} dev {dev}", peer(lease))
-    })
-}
-
-fn peer(lease: &Lease) -> Ipv4Addr {
-    lease.public_ip.unwrap_or(Ipv4Addr::UNSPECIFIED)
+    fn lacking(&self, wanted: &Wanted<'_>, routes: &Routes<'_>) -> Vec<Lack> {
+        let (name, dev) = (&self.link.name, quoted(&self.link.name));
+        let ways = routes.get(&wanted.subnet).map_or(&[][..], Vec::as_slice);
+        let mut lacks = Vec::new();
+        if ways.is_empty() {
+            lacks.push(Lack {
+                what: "the route",
+                entry: wanted.route(name),
+                fix: format!("ip route replace {}", wanted.route(&dev)),
+            });
+        }
+        // With direct routing a peer on the same segment is reached without the tunnel.
+        let direct = !ways.is_empty() && ways.iter().all(|way| way.dev() != Some(name));
+        let (Some(mac), Some(peer), false) = (wanted.mac, wanted.peer, direct) else {
+            return lacks;
+        };
+        if !self.neighbours.contains(&wanted.subnet.network()) {
+            lacks.push(Lack {
+                what: "the neighbour",
+                entry: wanted.neighbour(name),
+                fix: format!("ip neigh replace {} nud permanent", wanted.neighbour(&dev)),
+            });
+        }
+        if !self.fdb.contains(&(mac.to_ascii_lowercase(), peer)) {
+            lacks.push(Lack {
+                what: "the fdb entry",
+                entry: wanted.entry(name),
+                fix: format!("bridge fdb replace {mac} dev {dev} dst {peer}"),
+            });
+        }
+        lacks
+    }
 }
 
 /// Whether a lease is of the VXLAN that a device carries. Old leases name no VNI.
@@ -259,34 +336,37 @@ fn is_of(lease: &Lease, link: &Link) -> bool {
 
 fn host_gw(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     let mut missing = Missing::default();
-    for lease in overlay
+    let leases = overlay
         .remote_leases()
-        .filter(|one| one.backend == "host-gw")
-    {
-        let Some(peer) = lease.public_ip else {
+        .filter(|one| one.backend == "host-gw");
+    let families = [false, true].into_iter();
+    let wanted = leases.flat_map(|lease| {
+        let of = |ipv6| Wanted::of(lease, ipv6);
+        families.clone().filter_map(of)
+    });
+    for wanted in wanted {
+        let Some(peer) = wanted.peer else {
             continue;
         };
         // One that is not on the link cannot be set: ND208.
-        let on_link = view
-            .way(IpAddr::V4(peer))
-            .is_none_or(|way| way.via.is_none());
-        if on_link && !routes.contains_key(&IpNet::V4(lease.subnet)) {
-            missing.leases.push(lease);
+        let on_link = view.way(peer).is_none_or(|way| way.via.is_none());
+        if on_link && !routes.contains_key(&wanted.subnet) {
+            let lack = Lack {
+                what: "the route",
+                entry: wanted.gateway(),
+                fix: format!("ip route replace {}", wanted.gateway()),
+            };
+            missing.add(wanted, vec![lack]);
         }
     }
-    let wanted = missing.leases.first().map_or_else(String::new, |lease| {
-        format!("{} via {}", lease.subnet, peer(lease))
-    });
     let why = "With host-gw flanneld sets one route for each lease, through the peer's own address. \
                Without it packets for that subnet take the default route, and nobody there knows it.";
-    let draft = missing.draft(overlay, "the route", &wanted, |lease| {
-        format!("ip route replace {} via {}", lease.subnet, peer(lease))
-    });
+    let draft = missing.draft(overlay, "the route");
     found.extend(draft.map(|draft| explained(draft, overlay, why)));
 }
 
 /// The backend udp has one route, for the whole network.
-fn udp(overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
+fn udp(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     let (Some(&dev), Some(&network)) = (overlay.links.first(), overlay.networks.first()) else {
         return;
     };
@@ -295,11 +375,18 @@ fn udp(overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
     let of_device = of_device.filter(|route| route.dev() == Some(dev));
     let ranges = Index::new(of_device.map(|route| (route.to, 0)));
     let mut leases = overlay.remote_leases().peekable();
-    let led = |lease: &Lease| ranges.longest(lease.subnet.network().into()).is_some();
+    let led = |lease: &Lease| ranges.longest(lease.subnet.network()).is_some();
     if leases.peek().is_none() || leases.any(led) {
         return;
     }
-    let title = format!("the route for the whole overlay is missing: {network} dev {dev}");
+    let title = match view.context.net.link(dev) {
+        Some(link) if !link.up => {
+            format!(
+                "{dev} is down: the route for the whole overlay went with it, {network} dev {dev}"
+            )
+        }
+        _ => format!("the route for the whole overlay is missing: {network} dev {dev}"),
+    };
     let why = "With the backend udp all remote subnets are reached by one route through the tun \
                device. Without it packets for them take the default route, and nobody there knows \
                them.";
@@ -324,135 +411,5 @@ fn explained(draft: Draft, overlay: &Overlay<'_>, why: &str) -> Draft {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::finding::{Code, Finding};
-    use crate::rules::testing::findings;
-
-    const CLUSTER: &str = r#"
-        link eth0
-        address 10.1.1.95/24 dev eth0
-        address 192.168.69.0/32 dev flannel.1
-        link flannel.1 vxlan vni 1 port 8472 mac 02:00:00:00:00:01
-        route 10.1.1.0/24 dev eth0 scope link
-        key v3 /coreos.com/network/config {"Network":"192.168.0.0/16","Backend":{"Type":"vxlan"}}
-        key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}}
-        key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:AA"}}
-    "#;
-    const ROUTE: &str = "route 192.168.13.0/24 via 192.168.13.0 dev flannel.1 onlink";
-    const NEIGH: &str = "neigh 192.168.13.0 dev flannel.1 lladdr 02:00:00:00:00:aa PERMANENT";
-    const FDB: &str = "fdb 02:00:00:00:00:aa dev flannel.1 dst 10.1.1.187";
-
-    fn with(lines: &[&str]) -> Vec<Finding> {
-        findings(&format!("{CLUSTER}\n{}", lines.join("\n")), 205)
-    }
-
-    #[test]
-    fn a_whole_host_lacks_nothing() {
-        assert!(with(&[ROUTE, NEIGH, FDB]).is_empty());
-    }
-
-    #[test]
-    fn each_thing_that_is_missing_is_named_with_its_command() {
-        for (there, title, fix) in [
-            (
-                [NEIGH, FDB],
-                "the route for 192.168.13.0/24",
-                "ip route replace 192.168.13.0/24 via 192.168.13.0 dev flannel.1 onlink",
-            ),
-            (
-                [ROUTE, FDB],
-                "the neighbour for 192.168.13.0/24",
-                "ip neigh replace 192.168.13.0 lladdr 02:00:00:00:00:AA dev flannel.1 nud permanent",
-            ),
-            (
-                [ROUTE, NEIGH],
-                "the fdb entry for 192.168.13.0/24 (lease of 10.1.1.187)",
-                "bridge fdb replace 02:00:00:00:00:AA dev flannel.1 dst 10.1.1.187",
-            ),
-        ] {
-            let found = with(&there);
-            assert_eq!(found.len(), 1, "{found:?}");
-            assert!(found[0].title.starts_with(title), "{}", found[0].title);
-            assert_eq!(found[0].fix[0], fix);
-        }
-    }
-
-    #[test]
-    fn a_neighbour_that_failed_is_none() {
-        let failed = "neigh 192.168.13.0 dev flannel.1 FAILED";
-        assert!(with(&[ROUTE, failed, FDB])[0].title.contains("neighbour"));
-    }
-
-    #[test]
-    fn a_host_whose_device_is_gone_is_told_once() {
-        let text = CLUSTER
-            .lines()
-            .filter(|line| !line.contains("dev flannel.1") && !line.contains("link flannel.1"))
-            .collect::<Vec<_>>()
-            .join("\n");
-        let found = findings(&text, 205);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].title.starts_with("flannel's device is missing"));
-    }
-
-    #[test]
-    fn direct_routing_needs_no_tunnel() {
-        assert!(with(&["route 192.168.13.0/24 via 10.1.1.187 dev eth0"]).is_empty());
-    }
-
-    #[test]
-    fn a_host_outside_of_the_overlay_misses_nothing() {
-        let text = CLUSTER
-            .replace("10.1.1.95", "10.9.9.9")
-            .replace("192.168.69.0/32 dev flannel.1", "10.9.9.9/32 dev eth0");
-        let stranger = text.replacen("\"PublicIP\":\"10.9.9.9\"", "\"PublicIP\":\"10.1.1.95\"", 1);
-        assert!(findings(&stranger, 205).is_empty());
-    }
-
-    #[test]
-    fn neighbours_that_went_with_the_vteps_address_come_of_that() {
-        let text = CLUSTER.replace(
-            "port 8472 mac 02:00:00:00:00:01",
-            "port 8472 mac 02:00:00:00:00:77",
-        );
-        let found = findings(&format!("{text}\n{ROUTE}\n{FDB}"), 205);
-        assert_eq!(found[0].cause, Some(Code(306)));
-        assert_eq!(with(&[ROUTE, FDB])[0].cause, None);
-    }
-
-    const HOST_GW: &str = r#"
-        link eth0
-        address 10.1.1.95/24 dev eth0
-        route 10.1.1.0/24 dev eth0 scope link
-        key v2 /coreos.com/network/config {"Network":"192.168.0.0/16","Backend":{"Type":"host-gw"}}
-        key v2 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"host-gw"}
-        key v2 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187","BackendType":"host-gw"}
-        key v2 /coreos.com/network/subnets/192.168.14.0-24 {"PublicIP":"10.1.1.188","BackendType":"host-gw"}
-    "#;
-
-    #[test]
-    fn several_are_one_finding() {
-        let found = findings(HOST_GW, 205);
-        assert_eq!(found.len(), 1);
-        assert!(found[0].title.contains("and 1 more"), "{}", found[0].title);
-        assert_eq!(found[0].fix.len(), 3);
-    }
-
-    #[test]
-    fn the_tuns_one_route_is_missed_too() {
-        let text = r#"
-            link flannel0 tun
-            address 192.168.69.0/16 dev flannel0
-            key v2 /coreos.com/network/config {"Network":"192.168.0.0/16"}
-            key v2 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95"}
-            key v2 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187"}
-        "#;
-        assert_eq!(findings(text, 205).len(), 1);
-        for there in ["192.168.0.0/16", "192.168.0.0/17", "192.168.13.0/24"] {
-            let whole = format!("{text}\nroute {there} dev flannel0");
-            assert!(findings(&whole, 205).is_empty(), "{there}");
-        }
-        let elsewhere = format!("{text}\nroute 192.168.69.0/24 dev flannel0");
-        assert_eq!(findings(&elsewhere, 205).len(), 1);
-    }
-}
+#[path = "nd205_tests.rs"]
+mod tests;

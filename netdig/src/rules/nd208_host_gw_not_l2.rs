@@ -30,7 +30,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             .remote_leases()
             .filter(|lease| lease.backend == "host-gw")
             .filter_map(|lease| {
-                let peer = IpAddr::V4(lease.public_ip?);
+                let peer = lease.public()?;
                 let way = view.way(peer)?;
                 way.via.is_some().then_some((lease, peer, way))
             })

@@ -3,9 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::renumber;
-use super::view::Overlay;
+use super::view::{Overlay, flannel_backend};
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
+use crate::context::flannel::Lease;
 use crate::context::net::Link;
 use crate::evidence::traffic::Question;
 use crate::finding::{Code, Confidence, Evidence, Severity};
@@ -42,14 +43,17 @@ struct Tunnel<'a> {
 
 impl<'a> Tunnel<'a> {
     fn of(view: &View<'a>, overlay: &'a Overlay<'a>) -> Option<Tunnel<'a>> {
-        let backend = overlay.backend.as_deref()?;
-        let overhead = backend::overhead(backend)?;
-        let device = overlay.links.first();
+        let device = device(view, overlay);
+        // What runs counts: the configuration may have been changed since.
+        let runs = device.and_then(flannel_backend);
+        let backend = runs.or(overlay.backend.as_deref())?;
+        let outer_v6 = backend::is_sent_over_ipv6(overlay, device);
+        let overhead = backend::overhead(backend, outer_v6)?;
         let tunnel = Tunnel {
             underlay: backend::underlay(view, overlay)
                 .filter(|link| !link.loopback && link.mtu > overhead),
             overhead,
-            device: device.and_then(|name| view.context.net.link(name)),
+            device,
             backend,
         };
         (tunnel.underlay.is_some() || tunnel.device.is_some()).then_some(tunnel)
@@ -77,6 +81,17 @@ impl<'a> Tunnel<'a> {
             (None, None) => String::new(),
         }
     }
+}
+
+/// The device in use: one of another backend than this host's lease is left from before.
+fn device<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
+    let of = overlay.own_lease().map(|lease| lease.backend.as_str());
+    let names = overlay.links.iter();
+    let mut links = names.filter_map(|name| view.context.net.link(name));
+    links.find(|link| {
+        let backend = flannel_backend(link);
+        backend.is_none_or(|backend| of.is_none_or(|of| of == backend))
+    })
 }
 
 /// Something of the overlay with an MTU that the tunnel does not carry.
@@ -175,7 +190,7 @@ fn peers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> 
         let theirs = socket.peer_mtu?;
         let is_peer = |address| {
             let lease = overlay.lease_of_host(address);
-            lease.is_some_and(|lease| !overlay.is_own(ipnet::IpNet::V4(lease.subnet)))
+            lease.is_some_and(|lease| !overlay.is_own(lease.subnet))
         };
         (theirs < ours && tunnel.carries() + tunnel.overhead > theirs && is_peer(peer.ip()))
             .then_some((peer, theirs))
@@ -260,7 +275,7 @@ fn containers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>
     let (dev, here) = (&underlay.name, underlay.mtu);
     let there = seen.their_mtu + tunnel.overhead;
     let host = overlay.lease_of(seen.theirs);
-    let host = host.and_then(|lease| lease.public_ip).map(IpAddr::V4);
+    let host = host.and_then(Lease::public);
     let whose = match host {
         Some(public) => public.to_string(),
         None => format!("the host of {}", seen.theirs),
@@ -340,6 +355,18 @@ mod tests {
     fn what_fits_is_right() {
         assert!(findings(&host(1500, 1472, 1472, 1472), 301).is_empty());
         assert!(findings(&host(9001, 8973, 1500, 1500), 301).is_empty());
+    }
+
+    #[test]
+    fn the_device_that_runs_counts_and_not_a_backend_that_was_configured_since() {
+        let text = host(1500, 1472, 1472, 1472);
+        let text = text.replace(
+            r#""Network":"192.168.0.0/16""#,
+            r#""Network":"192.168.0.0/16","Backend":{"Type":"vxlan"}"#,
+        );
+        assert!(findings(&text, 301).is_empty());
+        assert!(findings(&text, 205).is_empty());
+        assert_eq!(findings(&text, 406).len(), 1);
     }
 
     #[test]

@@ -31,21 +31,47 @@ const SHOWN: usize = 4;
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in &view.overlays {
-        let Some(link) = backend::vtep(view, overlay) else {
-            continue;
-        };
-        found.extend(own(overlay, link));
-        found.extend(peers(view, overlay, link));
+        found.extend(no_mac(overlay));
+        for ipv6 in [false, true] {
+            if let Some(link) = backend::vtep_of(view, overlay, ipv6) {
+                found.extend(own(overlay, link, ipv6));
+                found.extend(peers(view, overlay, link, ipv6));
+            }
+        }
     }
+}
+
+/// A lease that tells peers something else than a hardware address.
+fn no_mac(overlay: &Overlay<'_>) -> Option<Draft> {
+    let leases = overlay.leases.iter().filter(|one| one.backend == "vxlan");
+    let wrong: Vec<(&Lease, &str)> = leases
+        .filter_map(|lease| Some((lease, lease.no_mac.as_deref()?)))
+        .collect();
+    let (first, said) = wrong.first()?;
+    let title = format!(
+        "the VtepMAC of {}{} is no hardware address: `{said}`",
+        backend::named(first),
+        backend::and_more(wrong.len())
+    );
+    let draft = Draft::new(format!("no MAC {}", overlay.key()), title)
+        .because(
+            "flanneld on the other hosts passes over a lease whose VtepMAC it cannot read: they set \
+             no neighbour and no forwarding entry, and nothing leaves for that host. Its own \
+             flanneld writes the right one when it starts; somebody else wrote this one.",
+        )
+        .seen_all(wrong.iter().take(SHOWN).map(|(lease, said)| lease_says(lease, said)))
+        .fix("# on the host of the lease:")
+        .fix("systemctl restart flanneld");
+    Some(draft)
 }
 
 fn differ(a: &str, b: &str) -> bool {
     !a.eq_ignore_ascii_case(b)
 }
 
-fn own(overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
+fn own(overlay: &Overlay<'_>, link: &Link, ipv6: bool) -> Option<Draft> {
     let lease = overlay.own_lease()?;
-    let (named, mac) = (lease.vtep_mac.as_deref()?, link.mac.as_deref()?);
+    let (named, mac) = (lease.vtep_mac_of(ipv6)?, link.mac.as_deref()?);
     if !differ(named, mac) {
         return None;
     }
@@ -55,7 +81,7 @@ fn own(overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
         lease.subnet
     );
     Some(
-        Draft::new(format!("own {}", overlay.key()), title)
+        Draft::new(format!("own {dev} {}", overlay.key()), title)
             .because(format!(
                 "Peers address their inner frames to {named}. The kernel here takes frames for {mac} \
                  only and throws all others away without a word: nothing arrives. systemd-udevd gives \
@@ -72,32 +98,32 @@ fn own(overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
     )
 }
 
-fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
+fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link, ipv6: bool) -> Option<Draft> {
     let here = view.context.net.neighbours.iter();
     let neighbours: FxHashMap<IpAddr, &str> = here
         .filter(|one| one.link == link.name)
         .filter_map(|one| Some((one.address, one.mac.as_deref()?)))
         .collect();
-    let wrong: Vec<(&Lease, &str, &str)> = overlay
+    let wrong: Vec<(&Lease, IpAddr, &str, &str)> = overlay
         .remote_leases()
         .filter(|lease| lease.backend == "vxlan")
         .filter_map(|lease| {
-            let has = *neighbours.get(&IpAddr::V4(lease.subnet.network()))?;
-            let named = lease.vtep_mac.as_deref()?;
-            differ(has, named).then_some((lease, has, named))
+            let address = lease.subnet_in(ipv6)?.network();
+            let has = *neighbours.get(&address)?;
+            let named = lease.vtep_mac_of(ipv6)?;
+            differ(has, named).then_some((lease, address, has, named))
         })
         .collect();
-    let (lease, has, named) = wrong.first()?;
+    let (lease, address, has, named) = wrong.first()?;
     let more = backend::and_more(wrong.len());
     let dev = &link.name;
     let title = format!(
-        "the neighbour {} on {dev} is {has}, and the lease of {} says {named}{more}",
-        lease.subnet.network(),
+        "the neighbour {address} on {dev} is {has}, and the lease of {} says {named}{more}",
         lease
-            .public_ip
+            .public()
             .map_or_else(|| "its host".to_owned(), |peer| peer.to_string()),
     );
-    let draft = Draft::new(format!("peers {}", overlay.key()), title).because(
+    let draft = Draft::new(format!("peers {dev} {}", overlay.key()), title).because(
         "Inner frames leave with a hardware address that the peer's VXLAN device does not have: its \
          kernel throws them away. The entry is of an earlier lease, or was set by hand; flanneld \
          sets it anew when it starts.",
@@ -105,8 +131,7 @@ fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link) -> Option<Draft> {
     let draft = wrong
         .iter()
         .take(SHOWN)
-        .fold(draft, |draft, (lease, has, named)| {
-            let address = lease.subnet.network();
+        .fold(draft, |draft, (lease, address, has, named)| {
             draft
                 .seen(Evidence::new(
                     "neighbour",
@@ -168,6 +193,25 @@ mod tests {
             "{}",
             found[0].title
         );
+    }
+
+    #[test]
+    fn a_lease_with_something_else_than_a_mac() {
+        let text = |mac: &str| {
+            format!(
+                r#"
+            link eth0
+            key v2 /coreos.com/network/config {{"Network":"192.168.0.0/16","Backend":{{"Type":"vxlan"}}}}
+            key v2 /coreos.com/network/subnets/192.168.13.0-24 {{"PublicIP":"10.1.1.187","BackendType":"vxlan","BackendData":{{"VtepMAC":"{mac}"}}}}
+            "#
+            )
+        };
+        let found = findings(&text("02:00:zz"), 306);
+        assert_eq!(
+            found[0].title,
+            "the VtepMAC of 192.168.13.0/24 (lease of 10.1.1.187) is no hardware address: `02:00:zz`"
+        );
+        assert!(findings(&text("02:00:00:00:00:0b"), 306).is_empty());
     }
 
     #[test]

@@ -58,7 +58,9 @@ impl Cause {
             return Cause::NoTtl;
         }
         let overlay = view.overlay_of(destination);
-        match overlay.filter(|overlay| !overlay.leases.is_empty()) {
+        // Of leases of which some were not read, one may cover it.
+        let all_read = view.context.has_all(Part::Registry);
+        match overlay.filter(|overlay| all_read && !overlay.leases.is_empty()) {
             Some(overlay) if overlay.lease_of(destination).is_none() => Cause::NoLease,
             _ => Cause::Unknown,
         }
@@ -148,7 +150,7 @@ fn explanation(cause: &Cause, daemon: &str) -> String {
         Cause::Unknown => format!(
             "It did not leave within a quarter of a second. As a rule no lease covers its \
              destination, so that {daemon} has nobody to send it to; the registry's keys were \
-             not there to say."
+             not there to say, or not all of them."
         ),
     };
     format!("The kernel routed the packet into the overlay, and {daemon} read it. {tail}")
@@ -241,6 +243,10 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].title.contains("192.168.99.9") && found[0].title.contains("no lease"));
         assert_eq!(found[0].confidence, Confidence::Certain);
+        let partly = format!("{LEASES}\nunread /coreos.com/network");
+        let found = wire.findings(&partly, 309);
+        assert_eq!(found[0].confidence, Confidence::Likely);
+        assert!(!found[0].title.contains("no lease"), "{}", found[0].title);
         // Without the registry it is likely, and says so.
         let found = wire.findings("", 309);
         assert_eq!(found[0].confidence, Confidence::Likely);

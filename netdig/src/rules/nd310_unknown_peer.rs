@@ -53,11 +53,9 @@ fn stranger<'a>(
     let by_inner = tunnel.far_inner.and_then(|inner| view.overlay_of(inner));
     let leases = by_inner.map_or(&[][..], |overlay| &overlay.leases[..]);
     if !leases.is_empty() {
-        let owns = |lease: &Lease| {
-            lease.public_ip.map(IpAddr::V4) == Some(key.far)
-                || lease.public_ipv6.map(IpAddr::V6) == Some(key.far)
-        };
-        let known = leases.iter().any(owns);
+        let owns = |lease: &Lease| lease.publics().any(|public| public == key.far);
+        // A lease that was not read may be the sender's.
+        let known = leases.iter().any(owns) || !view.context.has_all(Part::Registry);
         return (!known).then_some((Why::NoLease(leases), Confidence::Likely));
     }
     // Without leases: whom this host sends to is a peer.
@@ -110,7 +108,7 @@ fn reason(view: &View<'_>, why: &Why<'_>, far: IpAddr) -> (String, String, Optio
     match why {
         Why::NoLease(leases) => {
             let place = leases.first().and_then(|lease| {
-                let overlay = view.overlay_of(IpAddr::V4(lease.subnet.network()))?;
+                let overlay = view.overlay_of(lease.subnet.network())?;
                 let what = format!("{} leases, none with PublicIP {far}", leases.len());
                 let place = format!("{}/subnets", overlay.prefix);
                 Some(Evidence::new(lease.origin.source(), place, what))
@@ -155,6 +153,11 @@ mod tests {
         assert_eq!(titles.len(), 1);
         assert!(titles[0].contains("10.1.1.66"), "{titles:?}");
         assert!(from("10.1.1.187:8285", LEASES).is_empty());
+        let partly = format!("{LEASES}\nunread /coreos.com/network");
+        assert!(
+            from("10.1.1.66:8285", &partly).is_empty(),
+            "its lease may be unread"
+        );
     }
 
     #[test]

@@ -40,7 +40,8 @@ const NAT: [(Ipv4Addr, &str); 5] = [
 const SHOWN: usize = 8;
 
 /// Whose NAT gives that address to everyone.
-pub fn nat(address: Ipv4Addr) -> Option<&'static str> {
+pub fn nat(address: impl Into<IpAddr>) -> Option<&'static str> {
+    let address = address.into();
     let known = NAT.iter().find(|(one, _)| *one == address);
     known.map(|(_, whose)| *whose)
 }

@@ -1,8 +1,10 @@
 //! One lease that two hosts hold.
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::view::Overlay;
-use super::{Draft, Rule, View, nd401_nat_public_ip::nat};
+use super::{Draft, Rule, View, backend, nd401_nat_public_ip::nat, renumber};
 use crate::context::Part;
 use crate::context::flannel::Lease;
 use crate::context::registry::{Key, Value};
@@ -25,13 +27,67 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
                 found.push(draft(view, lease, &owners));
             }
         }
+        found.extend(overlapping(view, overlay));
     }
+}
+
+/// A lease whose subnet lies in a wider one of another host. flanneld gives no such lease out:
+/// it is made where SubnetLen or the keys are changed by hand.
+fn overlapping(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
+    let mut pairs = Vec::new();
+    for narrow in &overlay.leases {
+        let nets = narrow.subnets();
+        let wide = nets.filter_map(|net| holder(overlay, narrow, net)).next();
+        pairs.extend(wide.map(|wide| (narrow, wide)));
+    }
+    let &(narrow, wide) = pairs.first()?;
+    let more = backend::and_more(pairs.len());
+    let title = format!(
+        "two hosts' leases overlap{more}: {} lies in {}",
+        backend::named(narrow),
+        backend::named(wide)
+    );
+    let host = narrow
+        .public()
+        .map_or_else(String::new, |ip| ip.to_string());
+    let draft = Draft::new(format!("overlap {}", narrow.origin.key), title)
+        .because(format!(
+            "Both hosts give addresses of {} to their containers. The kernel takes the longer \
+             prefix, so that what is for the wider lease's containers there goes to the other \
+             host. flanneld leases no subnet that overlaps another: SubnetLen was changed and a \
+             key written by hand, or two flanneld that do not see each other's leases wrote them.",
+            narrow.subnet
+        ))
+        .seen_all(pairs.iter().take(4).flat_map(|(narrow, wide)| {
+            [*narrow, *wide].map(|lease| {
+                let origin = &lease.origin;
+                Evidence::new(origin.source(), origin.place(), backend::named(lease))
+            })
+        }))
+        .fix(format!("# on {host}, which takes another subnet then:"))
+        .fix("systemctl stop flanneld docker")
+        .fix("rm /run/flannel/subnet.env")
+        .fix(renumber::delete(view, &narrow.origin))
+        .fix("systemctl start flanneld docker");
+    Some(draft)
+}
+
+/// The lease of another host whose subnet holds `net` and more.
+fn holder<'v>(overlay: &'v Overlay<'_>, narrow: &Lease, net: IpNet) -> Option<&'v Lease> {
+    let host = narrow.public()?;
+    overlay.leases_in(net).find(|wide| {
+        let of = wide.subnet_of(net);
+        // Leases of etcd's other store may be of a time before this one.
+        wide.origin.api == narrow.origin.api
+            && of.is_some_and(|of| of.contains(&net) && of != net)
+            && wide.public().is_some_and(|other| other != host)
+    })
 }
 
 /// Who writes a lease, the present one first.
 pub struct Owners {
-    now: Ipv4Addr,
-    before: Ipv4Addr,
+    now: IpAddr,
+    before: IpAddr,
     /// What tells of the other one.
     by: Evidence,
     certain: bool,
@@ -40,7 +96,7 @@ pub struct Owners {
 /// The two owners of a lease: its PublicIP goes to and fro; or it is the lease of this host's
 /// own subnet, and another host that lives has it.
 pub fn owners(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> Option<Owners> {
-    let now = lease.public_ip.filter(|ip| nat(*ip).is_none())?;
+    let now = lease.public().filter(|ip| nat(*ip).is_none())?;
     let key = view.key(&lease.origin)?;
     if let Some(owners) = alternating(view, key, now) {
         return Some(owners);
@@ -48,17 +104,17 @@ pub fn owners(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> Option<O
     in_use(view, overlay, lease, now)
 }
 
-fn alternating(view: &View<'_>, key: &Key, now: Ipv4Addr) -> Option<Owners> {
-    let past: Vec<Ipv4Addr> = key
+fn alternating(view: &View<'_>, key: &Key, now: IpAddr) -> Option<Owners> {
+    let past: Vec<IpAddr> = key
         .history
         .iter()
-        .map_while(|past| public_ip(&past.value))
+        .map_while(|past| public_ip(&past.value, now.is_ipv6()))
         .collect();
     let at = past.iter().position(|ip| *ip != now)?;
     let back = past[at..].contains(&now);
     // A host that got a new address writes it once; that this host still has the old one
     // shows that there are two.
-    let still_here = view.context.net.is_local(IpAddr::V4(past[at]));
+    let still_here = view.context.net.is_local(past[at]);
     (back || still_here).then(|| Owners {
         now,
         before: past[at],
@@ -71,14 +127,15 @@ fn alternating(view: &View<'_>, key: &Key, now: Ipv4Addr) -> Option<Owners> {
     })
 }
 
-fn public_ip(value: &Value) -> Option<Ipv4Addr> {
+fn public_ip(value: &Value, ipv6: bool) -> Option<IpAddr> {
     let value: serde_json::Value = serde_json::from_str(value.text()?).ok()?;
-    value["PublicIP"].as_str()?.parse().ok()
+    let field = if ipv6 { "PublicIPv6" } else { "PublicIP" };
+    value[field].as_str()?.parse().ok()
 }
 
-fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: Ipv4Addr) -> Option<Owners> {
+fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) -> Option<Owners> {
     let file = overlay.subnet_env?;
-    let mine = file.subnet?.trunc() == ipnet::IpNet::V4(lease.subnet);
+    let mine = file.subnet.or(file.ipv6_subnet)?.trunc() == lease.subnet;
     let net = &view.context.net;
     if !mine {
         return None;
@@ -86,18 +143,17 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: Ipv4Addr) 
     let neighbour = net
         .neighbours
         .iter()
-        .find(|one| one.address == IpAddr::V4(now) && one.mac.is_some())?;
-    if net.is_local(IpAddr::V4(now)) || neighbour.state == "FAILED" {
+        .find(|one| one.address == now && one.mac.is_some())?;
+    if net.is_local(now) || neighbour.state == "FAILED" {
         return None;
     }
-    let mut way = net
+    let way = net
         .addresses
         .iter()
-        .filter(|one| one.link == neighbour.link);
-    let before = way.find_map(|one| match one.net.addr() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    })?;
+        .filter(|one| one.link == neighbour.link && one.scope == "global");
+    let before = way
+        .map(|one| one.net.addr())
+        .find(|address| address.is_ipv6() == now.is_ipv6())?;
     Some(Owners {
         now,
         before,
@@ -116,7 +172,7 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: Ipv4Addr) 
 fn draft(view: &View<'_>, lease: &Lease, owners: &Owners) -> Draft {
     let Owners { now, before, .. } = owners;
     let subnet = lease.subnet;
-    let own = |ip: &Ipv4Addr| match view.context.net.is_local(IpAddr::V4(*ip)) {
+    let own = |ip: &IpAddr| match view.context.net.is_local(*ip) {
         true => " (this host)",
         false => "",
     };
@@ -206,6 +262,36 @@ mod tests {
         assert!(with_past(&[]).is_empty());
         assert!(with_past(&["nonsense", "10.1.1.200"]).is_empty());
         assert!(findings(HOST, 402).is_empty());
+    }
+
+    #[test]
+    fn a_lease_in_anothers() {
+        let titles = |lines: &str| {
+            let found = findings(&format!("{HOST}{lines}"), 402);
+            found.into_iter().map(|one| one.title).collect::<Vec<_>>()
+        };
+        let wide = |ip: &str| {
+            format!(
+                r#"
+        key v3 /coreos.com/network/subnets/192.168.4.0-23 {{"PublicIP":"{ip}"}}
+        key v3 /coreos.com/network/subnets/192.168.5.0-24 {{"PublicIP":"10.1.1.188"}}"#
+            )
+        };
+        assert_eq!(
+            titles(&wide("10.1.1.189")),
+            [
+                "two hosts' leases overlap: 192.168.5.0/24 (lease of 10.1.1.188) lies in \
+                 192.168.4.0/23 (lease of 10.1.1.189)"
+            ]
+        );
+        assert!(
+            titles(&wide("10.1.1.188")).is_empty(),
+            "one host's, old and new"
+        );
+        let beside = wide("10.1.1.189").replace("192.168.5.0-24", "192.168.6.0-24");
+        assert!(titles(&beside).is_empty());
+        let stores = wide("10.1.1.189").replacen("key v3", "key v2", 1);
+        assert!(titles(&stores).is_empty(), "of etcd's other store");
     }
 
     #[test]

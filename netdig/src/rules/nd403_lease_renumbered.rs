@@ -1,6 +1,5 @@
 //! This host's subnet is another than it was.
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -59,18 +58,15 @@ pub fn own_subnets(context: &Context) -> BTreeMap<String, String> {
 fn present(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(IpNet, Evidence, bool)> {
     let file = overlay
         .subnet_env
-        .and_then(|file| Some((file, file.subnet?.trunc())));
-    let own = |lease: &&Lease| {
-        let local = |ip| view.context.net.is_local(IpAddr::V4(ip));
-        lease.public_ip.is_some_and(local)
-    };
+        .and_then(|file| Some((file, file.subnet.or(file.ipv6_subnet)?.trunc())));
+    let own = |lease: &&Lease| lease.publics().any(|ip| view.context.net.is_local(ip));
     let leases = || overlay.leases.iter().filter(own);
-    let agreed = leases().find(|lease| file.is_some_and(|(_, net)| net == IpNet::V4(lease.subnet)));
+    let agreed = leases().find(|lease| file.is_some_and(|(_, net)| net == lease.subnet));
     let newest = agreed.or_else(|| leases().max_by_key(|lease| lease.origin.modified));
     if let Some(lease) = newest {
         let what = format!("this host's lease {}", lease.subnet);
         let place = Evidence::new(lease.origin.source(), lease.origin.place(), what);
-        return Some((IpNet::V4(lease.subnet), place, true));
+        return Some((lease.subnet, place, true));
     }
     let (file, net) = file?;
     let place = Evidence::new(

@@ -2,6 +2,7 @@
 use super::renumber::{self, Verb, etcdctl, quoted};
 use super::{Draft, Rule, View};
 use crate::context::Part;
+use crate::context::files::SubnetEnv;
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -20,13 +21,17 @@ const DEFAULT: &str = "/run/flannel/subnet.env";
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     let files = &view.context.files.subnet_env;
     let wanted = wanted(view);
-    let missing = |one: &&Wanted| !files.iter().any(|file| same(&file.file, &one.file));
+    let there = |one: &Wanted| files.iter().find(|file| same(&file.file, &one.file));
+    let whole = |file: &SubnetEnv| file.subnet.is_some() || file.ipv6_subnet.is_some();
+    let missing = |one: &&Wanted| !there(one).is_some_and(whole);
     let missing: Vec<&Wanted> = wanted.iter().filter(missing).collect();
     let Some(first) = missing.first() else {
         return;
     };
+    let empty = there(first);
     // flanneld may write elsewhere than its readers read: then that is the trouble.
-    let elsewhere = files.iter().map(|file| {
+    let others = files.iter().filter(|_| empty.is_none());
+    let elsewhere = others.map(|file| {
         Evidence::new(
             "file",
             file.file.clone(),
@@ -39,6 +44,9 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         .iter()
         .find(|one| one.runs("flanneld"));
     let why = match (flanneld, files.is_empty()) {
+        _ if empty.is_some() => {
+            "It is there without a subnet: somebody else wrote it, or the disk is full."
+        }
         (_, false) => "It is elsewhere: flanneld's --subnet-file and its readers do not agree.",
         (Some(_), true) => {
             "flanneld runs and has not written it: it waits for etcd, for its configuration or for a subnet."
@@ -47,13 +55,20 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     };
     let mut draft = Draft::new(
         first.file.clone(),
-        format!("{} is missing: {}", first.file, first.who),
+        match empty {
+            Some(_) => format!("{} has no FLANNEL_SUBNET: {}", first.file, first.who),
+            None => format!("{} is missing: {}", first.file, first.who),
+        },
     )
     .because(format!(
         "flanneld writes the file once it has a lease. {why} Until then docker's unit does not \
-         start, or CNI's plugin fails each container with `open {}: no such file or directory`.",
-        first.file
+         start, or CNI's plugin fails each container with {}.",
+        match empty {
+            Some(_) => "`missing FLANNEL_SUBNET`".to_owned(),
+            None => format!("`open {}: no such file or directory`", first.file),
+        }
     ))
+    .seen_all(empty.into_iter().flat_map(unlike))
     .seen_all(missing.iter().map(|one| one.evidence.clone()))
     .seen_all(elsewhere)
     .fix("systemctl status flanneld; journalctl -u flanneld -n 50");
@@ -85,6 +100,22 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
                 false => Confidence::Likely,
             }),
     );
+}
+
+/// The lines of a subnet.env that nobody understands, or that it has none.
+fn unlike(file: &SubnetEnv) -> Vec<Evidence> {
+    let lines = file.broken.iter().take(4);
+    let lines: Vec<Evidence> = lines
+        .map(|(line, why)| Evidence::new("file", format!("{}:{line}", file.file), why.clone()))
+        .collect();
+    match lines.is_empty() {
+        true => vec![Evidence::new(
+            "file",
+            file.file.clone(),
+            "no FLANNEL_SUBNET in it",
+        )],
+        false => lines,
+    }
 }
 
 fn same(a: &str, b: &str) -> bool {
@@ -167,7 +198,7 @@ fn wanted(view: &View<'_>) -> Vec<Wanted> {
 mod tests {
     use super::super::{View, evaluate, testing};
     use super::*;
-    use crate::context::files::{CniNetwork, Place, SubnetEnv, SubnetEnvReader};
+    use crate::context::files::{CniNetwork, Place, SubnetEnvReader};
     use crate::context::{Context, Process};
 
     fn told(context: &Context) -> Vec<String> {
@@ -194,6 +225,7 @@ mod tests {
     fn with_file(mut context: Context, file: &str) -> Context {
         context.files.subnet_env.push(SubnetEnv {
             file: file.to_owned(),
+            subnet: Some("192.168.69.1/24".parse().expect("a subnet")),
             ..SubnetEnv::default()
         });
         context
@@ -213,6 +245,30 @@ mod tests {
             "/run/flannel/subnet.env",
         ));
         assert!(elsewhere[0].contains("/run/blue.env"), "{elsewhere:?}");
+    }
+
+    #[test]
+    fn a_file_without_a_subnet_is_as_good_as_none() {
+        let file = "/run/flannel/subnet.env";
+        let mut context = with_file(cni(None), file);
+        context.files.subnet_env[0].subnet = None;
+        context.files.subnet_env[0].broken = vec![(2, "FLANNEL_SUBNET cannot be `x`".to_owned())];
+        let report = evaluate(&View::new(&context, None));
+        let mine = report.findings.iter().find(|one| one.code == Code(404));
+        let mine = mine.expect("a finding");
+        let title =
+            "/run/flannel/subnet.env has no FLANNEL_SUBNET: the CNI network cbr0 asks for it";
+        assert_eq!(mine.title, title);
+        assert!(
+            mine.evidence
+                .iter()
+                .any(|one| one.place == format!("{file}:2"))
+        );
+        context.files.subnet_env[0].ipv6_subnet = Some("fd10::1/64".parse().unwrap());
+        assert!(told(&context).is_empty(), "of IPv6 alone");
+        context.files.subnet_env[0].ipv6_subnet = None;
+        context.files.cni.clear();
+        assert!(told(&context).is_empty(), "nobody reads it");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! A lease of another backend than ours.
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+
+use serde_json::{Map, Value as Json};
 
 use super::renumber::{self, Verb, etcdctl};
 use super::view::Overlay;
-use super::{Draft, Rule, View};
+use super::{Draft, Rule, View, backend};
 use crate::context::Part;
-use crate::context::flannel::Lease;
+use crate::context::flannel::{Lease, NetworkConfig};
+use crate::context::net::{Link, LinkKind, Vxlan};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -42,19 +44,149 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
                 others.entry(&lease.backend).or_default().push(lease);
             }
         }
+        let told = overlay.config.as_ref();
+        let told = told.is_some_and(|config| others.contains_key(config.backend.as_str()));
         for (backend, leases) in others {
             found.push(draft(view, overlay, &ours, &place, backend, &leases));
         }
+        if !told {
+            found.extend(changed(view, overlay));
+        }
+    }
+}
+
+/// What of the backend's configuration is not what this host runs with.
+struct Changed<'a> {
+    /// `VNI`, as the configuration names it.
+    field: &'static str,
+    now: Json,
+    runs: Json,
+    link: Option<&'a Link>,
+}
+
+/// The configuration was changed and flanneld here runs as it was: it reads it when it starts.
+/// A host with a lease beside the configuration is one that it is meant for.
+fn changed(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
+    let (config, lease) = (overlay.config.as_ref()?, overlay.own_lease()?);
+    if lease.origin.api != config.origin.api {
+        return None;
+    }
+    let Changed {
+        field,
+        now,
+        runs,
+        link,
+    } = difference(view, overlay, config, lease)?;
+    let (now_text, runs_text) = (plain(&now), plain(&runs));
+    let key = &config.origin.key;
+    let on = link.map_or_else(String::new, |link| format!(" on {}", link.name));
+    let title = format!(
+        "{key} has the backend's {field} {now_text}, and this host runs with {runs_text}{on}"
+    );
+    let put_back = renumber::rewritten(view, config, |map| {
+        let backend = map
+            .entry("Backend")
+            .or_insert_with(|| Json::Object(Map::new()));
+        if let Some(backend) = backend.as_object_mut() {
+            backend.insert(field.to_owned(), runs);
+        }
+    });
+    let mut draft = Draft::new(format!("changed {key}"), title)
+        .because(format!(
+            "flanneld reads the configuration when it starts, and it was changed since. Hosts \
+             that start from now on take {field} {now_text} and do not reach those that run with \
+             {runs_text}: the one's packets are not unwrapped by the other."
+        ))
+        .seen(Evidence::new(
+            config.origin.source(),
+            config.origin.place(),
+            format!("{field} {now_text}"),
+        ))
+        .seen(Evidence::new(
+            lease.origin.source(),
+            lease.origin.place(),
+            format!(
+                "this host's lease {}, backend {}",
+                lease.subnet, lease.backend
+            ),
+        ));
+    if let Some(link) = link {
+        draft = draft.seen(Evidence::new(
+            "link",
+            link.name.clone(),
+            format!("{field} {runs_text}"),
+        ));
+    }
+    draft = draft
+        .fix("# if it is meant, on all hosts:")
+        .fix("systemctl restart flanneld docker");
+    if let Some(put_back) = put_back {
+        draft = draft.fix("# or the value of before:").fix(put_back);
+    }
+    Some(draft.comes_of(Code(407)))
+}
+
+fn difference<'a>(
+    view: &View<'a>,
+    overlay: &Overlay<'_>,
+    config: &NetworkConfig,
+    lease: &Lease,
+) -> Option<Changed<'a>> {
+    let (now, runs) = (config.backend.as_str(), lease.backend.as_str());
+    if now != runs {
+        let known = NAMED.contains(&now) && NAMED.contains(&runs);
+        return known.then(|| Changed {
+            field: "Type",
+            now: now.into(),
+            runs: runs.into(),
+            link: None,
+        });
+    }
+    let vnis = config.vni.unwrap_or(backend::DEFAULT_VNI);
+    let ports = config.port.filter(|&port| port != 0);
+    let ports = ports.unwrap_or(backend::VXLAN_PORT);
+    let names = overlay.links.iter();
+    let links = names.filter_map(|name| view.context.net.link(name));
+    let vxlans: Vec<(&Link, &Vxlan)> = links
+        .filter_map(|link| match &link.kind {
+            LinkKind::Vxlan(vxlan) => Some((link, vxlan)),
+            _ => None,
+        })
+        .collect();
+    if now != "vxlan" {
+        return None;
+    }
+    // The device of before may stay beside the one that is in use.
+    let Some(&(link, vxlan)) = vxlans.iter().find(|(_, one)| one.vni == vnis) else {
+        let (link, vxlan) = *vxlans.first().filter(|_| lease.vni != Some(vnis))?;
+        return Some(Changed {
+            field: "VNI",
+            now: vnis.into(),
+            runs: vxlan.vni.into(),
+            link: Some(link),
+        });
+    };
+    (vxlan.port != ports && vxlan.port != 0).then(|| Changed {
+        field: "Port",
+        now: ports.into(),
+        runs: vxlan.port.into(),
+        link: Some(link),
+    })
+}
+
+/// A value without a string's quotes.
+fn plain(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
 /// This host's backend: by its lease, by its device, else by the configuration.
 fn ours(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(String, Evidence)> {
     let local = |lease: &&Lease| {
-        let own = lease
-            .public_ip
-            .is_some_and(|ip| view.context.net.is_local(IpAddr::V4(ip)));
-        own || overlay.own_subnet == Some(ipnet::IpNet::V4(lease.subnet))
+        let own = lease.publics().any(|ip| view.context.net.is_local(ip));
+        own || overlay.own_subnet == Some(lease.subnet)
     };
     let ours = match overlay.leases.iter().find(local) {
         Some(lease) => {
@@ -86,7 +218,7 @@ fn draft(
 ) -> Draft {
     let first = leases[0];
     let of = first
-        .public_ip
+        .public()
         .map_or("a host without PublicIP".to_owned(), |ip| ip.to_string());
     let more = match leases.len() {
         1 => String::new(),
@@ -165,6 +297,79 @@ mod tests {
         let udp = r#"key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187"}"#;
         assert!(titles(udp).is_empty());
         assert!(titles("").is_empty());
+    }
+
+    /// A host with VXLAN, after the configuration has become `backend`.
+    fn vxlan(backend: &str) -> Vec<crate::finding::Finding> {
+        let text = format!(
+            r#"
+            link eth0
+            link flannel.1 vxlan vni 1 port 8472 mac 02:00:00:00:00:01
+            address 10.1.1.95/24 dev eth0
+            address 192.168.69.0/32 dev flannel.1
+            key v3 /coreos.com/network/config {{"Network":"192.168.0.0/16","Backend":{backend}}}
+            key v3 /coreos.com/network/subnets/192.168.69.0-24 {{"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}}}}
+            "#
+        );
+        findings(&text, 406)
+    }
+
+    #[test]
+    fn the_configuration_was_changed_under_the_host() {
+        for (backend, title, old) in [
+            (
+                r#"{"Type":"host-gw"}"#,
+                "/coreos.com/network/config has the backend's Type host-gw, and this host runs with vxlan",
+                r#""Type":"vxlan""#,
+            ),
+            (
+                r#"{"Type":"vxlan","VNI":7}"#,
+                "/coreos.com/network/config has the backend's VNI 7, and this host runs with 1 on flannel.1",
+                r#""VNI":1"#,
+            ),
+            (
+                r#"{"Type":"vxlan","Port":4789}"#,
+                "/coreos.com/network/config has the backend's Port 4789, and this host runs with 8472 on flannel.1",
+                r#""Port":8472"#,
+            ),
+        ] {
+            let found = vxlan(backend);
+            assert_eq!(found.len(), 1, "{backend}");
+            assert_eq!(found[0].title, title);
+            assert!(found[0].fix[3].contains(old), "{:?}", found[0].fix);
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_says_the_same_in_other_words_is_none() {
+        for backend in [
+            r#"{"Type":"vxlan"}"#,
+            r#"{"Type":"VXLAN"}"#,
+            r#"{"Type":"vxlan","VNI":1,"Port":8472}"#,
+            r#"{"Type":"vxlan","Port":0,"DirectRouting":true}"#,
+            r#"{"Type":"aws-vpc"}"#,
+        ] {
+            assert!(vxlan(backend).is_empty(), "{backend}");
+        }
+    }
+
+    #[test]
+    fn the_device_of_before_beside_the_one_in_use_is_none() {
+        let text = r#"
+            link flannel.1 vxlan vni 1 port 8472
+            link flannel.7 vxlan vni 7 port 8472
+            address 10.1.1.95/24 dev eth0
+            address 192.168.69.0/32 dev flannel.1
+            address 192.168.69.0/32 dev flannel.7
+            key v3 /coreos.com/network/config {"Network":"192.168.0.0/16","Backend":{"Type":"vxlan","VNI":7}}
+            key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{"VNI":7,"VtepMAC":"02:00:00:00:00:01"}}
+        "#;
+        assert!(findings(text, 406).is_empty());
+        let host_gw = text
+            .replace(r#""Type":"vxlan","VNI":7"#, r#""Type":"host-gw""#)
+            .replace(r#""BackendType":"vxlan""#, r#""BackendType":"host-gw""#);
+        assert!(findings(&host_gw, 406).is_empty());
+        assert!(findings(&host_gw, 301).is_empty());
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! The network's configuration is written again and again, and not always the same.
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use rustc_hash::FxHashSet;
 use serde_json::Value as Json;
 
-use super::renumber::quoted;
-use super::{Draft, Rule, View};
+use super::renumber::{self, Verb, etcdctl, quoted};
+use super::{Draft, Rule, View, backend};
 use crate::context::Part;
-use crate::context::flannel::{self, FlannelNetwork};
+use crate::context::flannel::{self, FlannelNetwork, Lease, NetworkConfig};
 use crate::context::mask::MASK;
 use crate::context::registry::{Key, Value};
 use crate::finding::{Code, Confidence, Evidence, Severity};
@@ -28,9 +32,66 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         let mut keys = registry.keys.iter();
         let key = keys.find(|key| key.api == config.origin.api && key.key == config.origin.key);
         if let Some(key) = key {
-            found.extend(clobbered(key, &network));
+            let clobbered = clobbered(key, &network);
+            found.extend(clobbered.or_else(|| moved(view, config, &network)));
         }
     }
+}
+
+/// Leases outside of the network, of hosts that have none inside: the range was changed under
+/// them.
+fn moved(view: &View<'_>, config: &NetworkConfig, network: &FlannelNetwork) -> Option<Draft> {
+    let range = |net: IpNet| match net {
+        IpNet::V4(_) => config.network.map(IpNet::V4),
+        IpNet::V6(_) => config.ipv6_network.map(IpNet::V6),
+    };
+    let within = |net: IpNet| range(net).is_none_or(|range| range.contains(&net));
+    let inside: FxHashSet<IpAddr> = network
+        .leases
+        .iter()
+        .filter(|lease| lease.subnets().all(within))
+        .flat_map(|lease| lease.publics())
+        .collect();
+    let outside = network.leases.iter().filter(|lease| {
+        let stayed = lease.publics().all(|public| !inside.contains(&public));
+        lease.public().is_some() && stayed && !lease.subnets().all(within)
+    });
+    let outside: Vec<&Lease> = outside.collect();
+    let first = outside.first()?;
+    let net = first.subnets().find(|net| !within(*net))?;
+    let range = range(net)?;
+    let origin = &config.origin;
+    let title = format!(
+        "{} has Network {range}, and {} is outside of it{}: it was changed under the hosts",
+        origin.key,
+        backend::named(first),
+        backend::and_more(outside.len())
+    );
+    let draft = Draft::new(format!("range {}", origin.key), title)
+        .because(
+            "flanneld reads its configuration when it starts. Hosts that run keep their subnets \
+             in the old range; a host that starts now takes one in the new range, and the rules \
+             and routes for the network as a whole are of one range on one host and of the other \
+             on the next.",
+        )
+        .seen(Evidence::new(
+            origin.source(),
+            origin.place(),
+            format!("Network {range}"),
+        ))
+        .seen_all(outside.iter().take(4).map(|lease| {
+            let origin = &lease.origin;
+            Evidence::new(origin.source(), origin.place(), backend::named(lease))
+        }))
+        .fix(format!(
+            "{} {}   # is this the range that is meant?",
+            etcdctl(view, origin.api, Verb::Get),
+            renumber::operand(&origin.key)
+        ))
+        .fix("# if it is, on each host, so that it takes a subnet of it:")
+        .fix("systemctl restart flanneld docker")
+        .confidence(Confidence::Likely);
+    Some(draft)
 }
 
 /// A value that the key had, as far as it differs from the one after it.
@@ -180,6 +241,25 @@ mod tests {
         assert!(told(A, &[B], LEASE).is_empty());
         assert!(told(A, &[A_SPACED, A, A_SPACED], LEASE).is_empty());
         assert!(told(A, &[], LEASE).is_empty());
+    }
+
+    #[test]
+    fn the_range_was_changed_under_the_leases() {
+        let moved = r#"{"Network":"10.2.0.0/16"}"#;
+        let found = told(moved, &[], LEASE);
+        assert_eq!(
+            found,
+            [
+                "/coreos.com/network/config has Network 10.2.0.0/16, and 192.168.69.0/24 (lease of \
+              10.1.1.95) is outside of it: it was changed under the hosts"
+            ]
+        );
+        let again = LEASE.replace("192.168.69.0", "10.2.69.0");
+        let both = format!("{LEASE}\n{again}");
+        assert!(told(moved, &[], &both).is_empty(), "it has moved since");
+        assert!(told(moved, &[], &again).is_empty());
+        let wider = r#"{"Network":"192.168.0.0/15"}"#;
+        assert!(told(wider, &[A], LEASE).is_empty());
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! A lease names an address where its host is not.
-use std::net::{IpAddr, Ipv4Addr};
-
-use ipnet::IpNet;
+use std::net::IpAddr;
 
 use super::renumber;
 use super::view::Overlay;
 use super::{Draft, Rule, View, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners};
 use crate::context::Part;
-use crate::context::flannel::Lease;
-use crate::context::net::{Answer, Neighbour};
+use crate::context::flannel::{Lease, no_hosts};
+use crate::context::net::{Answer, LinkKind, Neighbour};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -23,14 +21,21 @@ pub const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in &view.overlays {
-        let mut unreached: Vec<(&Lease, Ipv4Addr, Evidence)> = Vec::new();
+        let mut unreached: Vec<(&Lease, IpAddr, Evidence)> = Vec::new();
+        let odd: Vec<Odd<'_>> = overlay
+            .leases
+            .iter()
+            .filter_map(|lease| odd(view, overlay, lease))
+            .collect();
+        found.extend(nobodys(view, overlay, &odd));
         for lease in &overlay.leases {
-            let Some(address) = lease.public_ip.filter(|ip| nat(*ip).is_none()) else {
+            if odd.iter().any(|one| std::ptr::eq(one.lease, lease)) {
+                continue;
+            }
+            let Some(address) = lease.public().filter(|ip| nat(*ip).is_none()) else {
                 continue;
             };
-            if view.context.net.is_local(IpAddr::V4(address))
-                || owners(view, overlay, lease).is_some()
-            {
+            if view.context.net.is_local(address) || owners(view, overlay, lease).is_some() {
                 continue;
             }
             if is_own(view, overlay, lease) {
@@ -43,18 +48,101 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     }
 }
 
+/// A lease with an address that no host is reached by.
+struct Odd<'v> {
+    lease: &'v Lease,
+    /// `names 0.0.0.0, which is no address at all`.
+    what: String,
+}
+
+fn odd<'v>(view: &View<'_>, overlay: &Overlay<'_>, lease: &'v Lease) -> Option<Odd<'v>> {
+    let said = match lease.ipv4_subnet() {
+        Some(_) => lease.public_ip.map(IpAddr::V4),
+        None => lease.public_ipv6.map(IpAddr::V6),
+    };
+    let Some(address) = said else {
+        let what = "names no PublicIP".to_owned();
+        return lease.public().is_none().then_some(Odd { lease, what });
+    };
+    let within = || is_of_its_containers(view, overlay, lease, address);
+    let kind = no_hosts(address).or_else(|| within().then_some("an address of its own containers"));
+    kind.map(|kind| Odd {
+        lease,
+        what: format!("names {address}, which is {kind}"),
+    })
+}
+
+/// Whether an address is in the lease's own subnet, and on no link of the underlay: where both
+/// have one range the address may be right, and the overlap is the trouble.
+fn is_of_its_containers(
+    view: &View<'_>,
+    overlay: &Overlay<'_>,
+    lease: &Lease,
+    address: IpAddr,
+) -> bool {
+    let net = &view.context.net;
+    let inside = |link: &str| {
+        let bridge = net
+            .link(link)
+            .is_some_and(|one| one.kind == LinkKind::Bridge);
+        overlay.links.contains(&link) || bridge
+    };
+    let mut underlay = net.addresses.iter().filter(|one| !inside(&one.link));
+    overlay.contains(address)
+        && lease.subnets().any(|subnet| subnet.contains(&address))
+        && !underlay.any(|one| one.net.contains(&address))
+}
+
+fn nobodys(view: &View<'_>, overlay: &Overlay<'_>, odd: &[Odd<'_>]) -> Option<Draft> {
+    let own = |one: &&Odd<'_>| is_own(view, overlay, one.lease);
+    let own = odd.iter().find(own);
+    let first = own.or(odd.first())?;
+    let whose = if own.is_some() { "this host's" } else { "the" };
+    let more = match odd.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    let subnet = first.lease.subnet;
+    let draft = Draft::new(
+        format!("odd {}", first.lease.origin.key),
+        format!("{whose} lease {subnet}{more} {}", first.what),
+    )
+    .because(format!(
+        "Hosts send what is for {subnet} to the lease's PublicIP, and by this one none is reached: \
+         the packets are lost, or come back to the host that sends them. flanneld was told the \
+         address, took it from the wrong link, or the key was written by hand."
+    ));
+    let evidence = odd.iter().take(5).map(|one| {
+        let origin = &one.lease.origin;
+        let what = format!("lease {} {}", one.lease.subnet, one.what);
+        Evidence::new(origin.source(), origin.place(), what)
+    });
+    let draft = draft.seen_all(evidence);
+    let draft = match own {
+        Some(_) => draft.fix("# the link and the address by which others reach this host, as options of flanneld's unit:"),
+        None => draft.fix(format!("# on the host that has {subnet}, as options of flanneld's unit: the link and the address by which others reach it")),
+    };
+    Some(
+        draft
+            .fix("flanneld --iface=LINK --public-ip=ADDRESS")
+            .fix("systemctl restart flanneld")
+            .fix("# if no host has that subnet:")
+            .fix(renumber::delete(view, &first.lease.origin)),
+    )
+}
+
 /// Whether the subnet is this host's, by what it does and not by what the lease says.
 fn is_own(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> bool {
-    let subnet = IpNet::V4(lease.subnet);
-    let file = overlay.subnet_env.and_then(|file| file.subnet);
+    let subnet = lease.subnet;
+    let file = overlay.subnet_env;
+    let file = file.and_then(|file| file.subnet.or(file.ipv6_subnet));
     let on_device = || {
         let links = overlay.links.iter();
         let mut addresses = links.flat_map(|link| view.context.net.addresses_of(link));
         addresses.any(|one| {
-            lease.subnet.contains(&match one.net.addr() {
-                IpAddr::V4(address) => address,
-                IpAddr::V6(_) => return false,
-            })
+            lease
+                .subnets()
+                .any(|subnet| subnet.contains(&one.net.addr()))
         })
     };
     match file {
@@ -63,7 +151,7 @@ fn is_own(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> bool {
     }
 }
 
-fn not_ours(view: &View<'_>, lease: &Lease, address: Ipv4Addr) -> Option<Draft> {
+fn not_ours(view: &View<'_>, lease: &Lease, address: IpAddr) -> Option<Draft> {
     // One that was asked for, or a cloud's outer address, is another's to translate.
     let text = address.to_string();
     let asked = view
@@ -71,7 +159,7 @@ fn not_ours(view: &View<'_>, lease: &Lease, address: Ipv4Addr) -> Option<Draft> 
         .processes
         .iter()
         .any(|one| one.args.iter().any(|arg| arg.contains(&text)));
-    if asked || !address.is_private() {
+    if asked || !is_private(address) {
         return None;
     }
     let own: Vec<String> = view
@@ -105,11 +193,17 @@ fn not_ours(view: &View<'_>, lease: &Lease, address: Ipv4Addr) -> Option<Draft> 
     )
 }
 
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private(),
+        IpAddr::V6(address) => address.is_unique_local(),
+    }
+}
+
 /// What shows that an address is not reached from here.
-fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
-    let ip = IpAddr::V4(address);
+fn unreached_by(view: &View<'_>, address: IpAddr) -> Option<Evidence> {
     let net = &view.context.net;
-    let outside = |one: &&Neighbour| one.address == ip && !view.is_overlay_link(&one.link);
+    let outside = |one: &&Neighbour| one.address == address && !view.is_overlay_link(&one.link);
     let mut neighbours = net.neighbours.iter().filter(outside);
     if let Some(one) = neighbours.clone().find(|one| one.state == "FAILED")
         && neighbours.all(|one| one.mac.is_none())
@@ -121,7 +215,7 @@ fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
             format!("nobody on {} answers for {address}", one.link),
         ));
     }
-    match &net.lookup(ip)?.answer {
+    match &net.lookup(address)?.answer {
         Answer::Refused(error) => Some(Evidence::new(
             "look-up",
             address.to_string(),
@@ -131,7 +225,7 @@ fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
     }
 }
 
-fn remote(view: &View<'_>, unreached: &[(&Lease, Ipv4Addr, Evidence)]) -> Option<Draft> {
+fn remote(view: &View<'_>, unreached: &[(&Lease, IpAddr, Evidence)]) -> Option<Draft> {
     let (lease, address, why) = unreached.first()?;
     let subnet = lease.subnet;
     let more = match unreached.len() {
@@ -164,8 +258,13 @@ fn remote(view: &View<'_>, unreached: &[(&Lease, Ipv4Addr, Evidence)]) -> Option
     )
 }
 
-fn evidence(lease: &Lease, address: Ipv4Addr) -> Evidence {
-    let what = format!("lease {}, PublicIP {address}", lease.subnet);
+fn evidence(lease: &Lease, address: IpAddr) -> Evidence {
+    let field = if address.is_ipv6() {
+        "PublicIPv6"
+    } else {
+        "PublicIP"
+    };
+    let what = format!("lease {}, {field} {address}", lease.subnet);
     Evidence::new(lease.origin.source(), lease.origin.place(), what)
 }
 
@@ -218,6 +317,57 @@ mod tests {
         assert!(
             titles("neigh 10.1.1.50 dev eth0 FAILED").is_empty(),
             "no peer"
+        );
+    }
+
+    #[test]
+    fn an_address_that_no_host_has() {
+        let lease = |value: &str| {
+            let text = HOST.replace(r#"{"PublicIP":"10.1.1.99"}"#, value);
+            let found = findings(&text, 408);
+            found.into_iter().map(|one| one.title).collect::<Vec<_>>()
+        };
+        for odd in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "255.255.255.255",
+            "224.0.0.5",
+            "192.168.13.1",
+        ] {
+            let found = lease(&format!(r#"{{"PublicIP":"{odd}"}}"#));
+            assert_eq!(found.len(), 1, "{odd}");
+            let title = format!("the lease 192.168.13.0/24 names {odd}, which is ");
+            assert!(found[0].starts_with(&title), "{found:?}");
+        }
+        for none in ["{}", r#"{"PublicIP":""}"#] {
+            assert_eq!(lease(none), ["the lease 192.168.13.0/24 names no PublicIP"]);
+        }
+        for right in ["10.1.1.99", "203.0.113.7", "192.168.14.7", "10.0.2.15"] {
+            let found = lease(&format!(r#"{{"PublicIP":"{right}"}}"#));
+            assert!(found.is_empty(), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_the_underlay_in_the_leases_range_is_anothers() {
+        let text = HOST
+            .replace("10.1.1.95/24 dev eth0", "192.168.13.95/24 dev eth0")
+            .replace("10.1.1.99", "192.168.13.99");
+        assert!(findings(&text, 408).is_empty());
+    }
+
+    #[test]
+    fn our_own_lease_names_the_loopback() {
+        let own = r#"
+            link lo
+            address 127.0.0.1/8 dev lo
+            key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"127.0.0.1"}"#;
+        let found = titles(own);
+        assert_eq!(
+            found,
+            [
+                "this host's lease 192.168.69.0/24 names 127.0.0.1, which is each host's own loopback"
+            ]
         );
     }
 

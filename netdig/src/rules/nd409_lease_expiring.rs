@@ -1,9 +1,10 @@
 //! A lease that is about to end, and that nobody has renewed.
-use std::net::IpAddr;
 
+use super::view::Overlay;
 use super::{Draft, Rule, View};
 use crate::context::Part;
-use crate::context::flannel::Lease;
+use crate::context::flannel::{Lease, NetworkConfig};
+use crate::context::registry::{Api, ApiVersion, flannel_prefixes};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -32,7 +33,73 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         if let Some(first) = leases.first() {
             found.push(draft(view, first, &leases, margin));
         }
+        found.extend(gone(view, overlay));
     }
+}
+
+/// This host's subnet is in no lease any more, though the network's keys are there.
+fn gone(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
+    let (config, file) = (overlay.config.as_ref()?, overlay.subnet_env?);
+    let subnet = file.subnet.or(file.ipv6_subnet)?.trunc();
+    let is_ours = |lease: &Lease| lease.publics().any(|ip| view.context.net.is_local(ip));
+    // One of another subnet is ND403's; one that others have of this subnet, ND402's.
+    let leased = overlay.leases_in(subnet).next().is_some() || overlay.leases.iter().any(is_ours);
+    if leased || !is_its_registry(view, overlay, config) {
+        return None;
+    }
+    let origin = &config.origin;
+    let key = format!("{}/subnets/", overlay.prefix);
+    let title = format!(
+        "this host's lease {subnet} is gone: {} has it, and no key below {key} does",
+        file.file
+    );
+    let draft = Draft::new(format!("gone {key}{subnet}"), title)
+        .because(format!(
+            "A lease that is not renewed in 24 hours ends, and a key may be deleted. The other \
+             hosts have no route to {subnet}, and it goes to the next host that asks, while \
+             containers here keep its addresses. flanneld was down, or did not reach etcd."
+        ))
+        .seen(Evidence::new(
+            "file",
+            file.file.clone(),
+            format!("this host has {subnet}"),
+        ))
+        .seen(Evidence::new(
+            origin.source(),
+            key,
+            format!("leases here: {}; none is in {subnet}", overlay.leases.len()),
+        ))
+        .fix("systemctl status flanneld; journalctl -u flanneld -n 50")
+        .fix("# it asks for the subnet that stands in subnet.env, and gets it while it is free:")
+        .fix("systemctl restart flanneld")
+        .confidence(Confidence::Likely);
+    Some(draft)
+}
+
+/// Whether what was read is all, and is what this host's flanneld reads: another prefix or
+/// etcd, or Kubernetes, may have its lease.
+fn is_its_registry(view: &View<'_>, overlay: &Overlay<'_>, config: &NetworkConfig) -> bool {
+    let context = view.context;
+    let registry = &context.registry;
+    let failed = |api: &Api| matches!(api, Api::Failed { .. });
+    let read = match config.origin.api {
+        ApiVersion::V2 => &registry.v2,
+        ApiVersion::V3 => &registry.v3,
+    };
+    let kube = context.processes.iter().any(|one| {
+        one.runs("flanneld") && one.args.iter().any(|arg| arg.contains("kube-subnet-mgr"))
+    });
+    let prefixes = flannel_prefixes(context);
+    let ours = prefixes.iter().any(|prefix| {
+        let prefix = prefix.trim_end_matches('/');
+        prefix.trim_start_matches('/') == overlay.prefix.trim_start_matches('/')
+    });
+    read.is_read()
+        && !failed(&registry.v2)
+        && !failed(&registry.v3)
+        && context.has_all(Part::Registry)
+        && ours
+        && !kube
 }
 
 /// What flanneld here was told, which is what it is elsewhere as a rule.
@@ -66,10 +133,8 @@ fn is_late(lease: &Lease, margin: i64) -> bool {
 
 fn draft(view: &View<'_>, first: &Lease, leases: &[&Lease], margin: i64) -> Draft {
     let left = first.ttl.unwrap_or_default();
-    let own = first
-        .public_ip
-        .is_some_and(|ip| view.context.net.is_local(IpAddr::V4(ip)));
-    let whose = match (own, first.public_ip) {
+    let own = first.publics().any(|ip| view.context.net.is_local(ip));
+    let whose = match (own, first.public()) {
         (true, _) => "this host's lease ".to_owned() + &first.subnet.to_string(),
         (false, Some(ip)) => format!("the lease {} of {ip}", first.subnet),
         (false, None) => format!("the lease {}", first.subnet),
@@ -78,7 +143,7 @@ fn draft(view: &View<'_>, first: &Lease, leases: &[&Lease], margin: i64) -> Draf
         1 => String::new(),
         count => format!(" (and {} more)", count - 1),
     };
-    let host = match (own, first.public_ip) {
+    let host = match (own, first.public()) {
         (false, Some(ip)) => format!("# on {ip}:"),
         _ => "# on that host:".to_owned(),
     };
@@ -127,6 +192,7 @@ mod tests {
     use super::super::{View, evaluate};
     use super::*;
     use crate::context::Process;
+    use crate::context::files::SubnetEnv;
 
     fn told(
         ttl: Option<i64>,
@@ -165,6 +231,66 @@ mod tests {
         assert!(found[0].contains("ends in 15 min"));
         assert_eq!(told(Some(900), None, None, &[]).len(), 1, "of v2");
         assert!(told(Some(45), Some(45), Some(1), &[])[0].contains("45 s"));
+    }
+
+    /// A host with 192.168.69.1/24 in subnet.env, and these lines.
+    fn gone(lines: &str, flanneld: &[&str]) -> Vec<String> {
+        let mut context = context(&format!(
+            "link eth0\naddress 10.1.1.95/24 dev eth0\n{lines}"
+        ));
+        context.files.subnet_env.push(SubnetEnv {
+            file: "/run/flannel/subnet.env".to_owned(),
+            network: vec!["192.168.0.0/16".parse().unwrap()],
+            subnet: Some("192.168.69.1/24".parse().unwrap()),
+            ..SubnetEnv::default()
+        });
+        let args = flanneld.iter().map(|&arg| arg.to_owned());
+        context.processes.push(Process {
+            comm: "flanneld".to_owned(),
+            args: std::iter::once("flanneld".to_owned()).chain(args).collect(),
+            ..Process::default()
+        });
+        let report = evaluate(&View::new(&context, None));
+        let mine = report.findings.into_iter();
+        let mine = mine.filter(|one| one.code == Code(409));
+        mine.map(|one| one.title).collect()
+    }
+
+    const CONFIG: &str = r#"key v3 /coreos.com/network/config {"Network":"192.168.0.0/16"}"#;
+    const PEER: &str =
+        r#"key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187"}"#;
+
+    #[test]
+    fn this_hosts_lease_is_gone() {
+        let found = gone(&format!("{CONFIG}\n{PEER}"), &[]);
+        assert_eq!(
+            found,
+            [
+                "this host's lease 192.168.69.0/24 is gone: /run/flannel/subnet.env has it, and no key \
+              below /coreos.com/network/subnets/ does"
+            ]
+        );
+        assert_eq!(gone(CONFIG, &[]).len(), 1, "with all the others");
+    }
+
+    #[test]
+    fn a_lease_that_is_elsewhere_is_not_gone() {
+        let own = PEER.replace("192.168.13.0", "192.168.69.0");
+        let new = PEER.replace("10.1.1.187", "10.1.1.95");
+        for lines in [
+            format!("{CONFIG}\n{own}"),
+            format!("{CONFIG}\n{new}"),
+            // Kubernetes', another network's, or another prefix's.
+            String::new(),
+            PEER.to_owned(),
+            CONFIG.replace("192.168.0.0", "10.9.0.0"),
+            CONFIG.replace("coreos.com", "other"),
+            format!("{CONFIG}\nunread /coreos.com/network"),
+        ] {
+            assert!(gone(&lines, &[]).is_empty(), "{lines}");
+        }
+        assert!(gone(CONFIG, &["-etcd-prefix=/blue/network"]).is_empty());
+        assert!(gone(CONFIG, &["--kube-subnet-mgr"]).is_empty());
     }
 
     #[test]

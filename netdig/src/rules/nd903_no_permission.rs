@@ -2,6 +2,8 @@
 use super::evaluate::{concerns, lacking};
 use super::{Draft, RULES, Rule, View};
 use crate::context::Unread;
+use crate::context::flannel;
+use crate::context::registry::flannel_prefixes;
 use crate::finding::{Code, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -14,7 +16,11 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// Keys and lines that are listed one by one.
+const SHOWN: usize = 8;
+
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    found.extend(misunderstood(view));
     let unread = &view.context.unread;
     if unread.is_empty() {
         return;
@@ -55,6 +61,60 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     found.push(draft);
 }
 
+/// What was read and is not what it should be, each with what follows of it.
+fn misunderstood(view: &View<'_>) -> Option<Draft> {
+    let context = view.context;
+    let keys = flannel::malformed(&context.registry, &flannel_prefixes(context));
+    let config = keys.iter().any(|one| one.is_config);
+    let keys = keys
+        .iter()
+        .map(|one| Evidence::new(one.origin.source(), one.origin.place(), one.why.clone()));
+    let lines = context.files.subnet_env.iter().flat_map(|file| {
+        let place = |line: &u32| format!("{}:{line}", file.file);
+        let lines = file.broken.iter();
+        lines.map(move |(line, why)| Evidence::new("file", place(line), why.clone()))
+    });
+    let all: Vec<Evidence> = keys.chain(lines).collect();
+    let first = all.first()?;
+    let more = match all.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    let title = format!(
+        "{} {}{more} cannot be understood: {}",
+        first.source, first.place, first.what
+    );
+    let explanation = match config {
+        true => {
+            "flanneld does not start with a configuration that it cannot read, or keeps the one it \
+             started with. netdig knows the network by what else tells of it, or not at all: rules \
+             on its keys are silent for that."
+        }
+        false => {
+            "flanneld, docker and CNI pass over what they cannot read: a lease that says nothing \
+             gets no route, and a line of a file is as if it were not there. Rules on it are \
+             silent for that."
+        }
+    };
+    let fixes = all.iter().take(SHOWN).map(|one| match one.source.as_str() {
+        "file" => format!(
+            "# look at {}: flanneld writes it anew when it starts",
+            one.place
+        ),
+        _ => format!(
+            "# look at {}: correct it, or delete it if it is nobody's",
+            one.place
+        ),
+    });
+    let fixes: Vec<String> = fixes.collect();
+    Some(
+        Draft::new("not understood", title)
+            .because(explanation)
+            .seen_all(all.into_iter().take(SHOWN))
+            .fix_all(fixes),
+    )
+}
+
 fn evidence(unread: &Unread) -> Evidence {
     // Where the whole part is meant, its name is said once.
     let what = match unread.what == unread.part.name() {
@@ -89,6 +149,81 @@ mod tests {
     #[test]
     fn nothing_unread_is_nothing_said() {
         assert_eq!(drafts(&Context::default()), []);
+    }
+
+    fn titles(text: &str) -> Vec<String> {
+        let found = crate::rules::testing::findings(text, 903);
+        found.into_iter().map(|one| one.title).collect()
+    }
+
+    #[test]
+    fn keys_of_flannels_that_nobody_understands() {
+        let config = r#"key v3 /coreos.com/network/config {"Network":"10.5.0.0/16"}"#;
+        for (key, why) in [
+            (
+                "key v2 /coreos.com/network/config garbage",
+                "is not what flannel writes",
+            ),
+            (
+                r#"key v2 /coreos.com/network/config {"Network":"300.1.0.0/16"}"#,
+                "Network `300.1.0.0/16`",
+            ),
+            (
+                r#"key v2 /coreos.com/network/config {"Network":7}"#,
+                "is not what flannel writes",
+            ),
+            (
+                "key v2 /coreos.com/network/config",
+                "is not what flannel writes",
+            ),
+        ] {
+            let found = titles(key);
+            assert_eq!(found.len(), 1, "{key}");
+            let start = "etcd v2 /coreos.com/network/config @ 4711 cannot be understood: ";
+            assert!(
+                found[0].starts_with(start) && found[0].contains(why),
+                "{found:?}"
+            );
+        }
+        for key in ["300.1.0.0-24", "nonsense"] {
+            let lease =
+                format!(r#"key v3 /coreos.com/network/subnets/{key} {{"PublicIP":"10.1.1.9"}}"#);
+            let found = titles(&format!("{config}\n{lease}"));
+            assert!(found[0].contains("is no subnet"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn keys_of_others_are_none_of_its_business() {
+        for key in [
+            "key v3 /skydns/config garbage",
+            "key v3 /app/config",
+            r#"key v3 /app/config {"Network":"tcp"}"#,
+            "key v3 /app/subnets/nonsense x",
+            r#"key v3 /coreos.com/network/config {"Network":"10.5.0.0/16"}"#,
+            r#"key v3 /coreos.com/network/config {"network":"10.5.0.0/16","backend":{"type":"vxlan"}}"#,
+            r#"key v3 /coreos.com/network/subnets/10.5.1.0-24 {"PublicIP":"10.1.1.9","BackendType":"extension","BackendData":"x"}"#,
+        ] {
+            assert!(titles(key).is_empty(), "{key}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_subnet_env() {
+        let mut context = Context::default();
+        context
+            .files
+            .subnet_env
+            .push(crate::context::files::SubnetEnv {
+                file: "/run/flannel/subnet.env".to_owned(),
+                broken: vec![(3, "FLANNEL_MTU cannot be `x`".to_owned())],
+                ..Default::default()
+            });
+        let title = &drafts(&context)[0].title;
+        assert_eq!(
+            title,
+            "file /run/flannel/subnet.env:3 cannot be understood: FLANNEL_MTU cannot be `x`"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The overlays that a host is in: by its registry, its subnet.env files, and its devices.
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::prefixes::Index;
@@ -37,7 +37,7 @@ pub struct Overlay<'a> {
     /// Leases by the public address of their host.
     hosts: FxHashMap<IpAddr, usize>,
     /// Subnets of leases that name one of this host's addresses.
-    ours: FxHashSet<Ipv4Net>,
+    ours: FxHashSet<IpNet>,
 }
 
 impl Overlay<'_> {
@@ -89,7 +89,7 @@ impl Overlay<'_> {
 
     /// Whether a lease is another host's.
     pub fn is_remote(&self, lease: &Lease) -> bool {
-        self.own_subnet != Some(IpNet::V4(lease.subnet)) && !self.ours.contains(&lease.subnet)
+        self.own_subnet != Some(lease.subnet) && !self.ours.contains(&lease.subnet)
     }
 
     /// This host's own lease.
@@ -201,19 +201,12 @@ impl Overlay<'_> {
     /// Makes what is looked up by prefix or address.
     fn index(&mut self) {
         self.ranges = Index::new(self.networks.iter().copied().zip(0..));
-        let v4 = self.leases.iter().zip(0u32..);
-        let v6 = v4
-            .clone()
-            .filter_map(|(lease, at)| Some((IpNet::V6(lease.ipv6_subnet?), at)));
-        self.subnets = Index::new(
-            v4.map(|(lease, at)| (IpNet::V4(lease.subnet), at))
-                .chain(v6),
-        );
+        let leases = self.leases.iter().zip(0u32..);
+        let subnets = leases.flat_map(|(lease, at)| lease.subnets().map(move |net| (net, at)));
+        self.subnets = Index::new(subnets);
         self.hosts = FxHashMap::default();
         for (at, lease) in self.leases.iter().enumerate() {
-            let v4 = lease.public_ip.map(IpAddr::V4);
-            let v6 = lease.public_ipv6.map(IpAddr::V6);
-            for public in v4.into_iter().chain(v6) {
+            for public in lease.publics() {
                 self.hosts.entry(public).or_insert(at);
             }
         }
@@ -404,11 +397,10 @@ pub fn flannel_backend(link: &Link) -> Option<&'static str> {
 }
 
 /// A host that took a second lease has both: no other host is behind either.
-fn of_this_host(leases: &[Lease], local: &FxHashSet<IpAddr>) -> FxHashSet<Ipv4Net> {
-    let ours = leases.iter().filter(|lease| {
-        let public = lease.public_ip.map(IpAddr::V4);
-        public.is_some_and(|address| local.contains(&address))
-    });
+fn of_this_host(leases: &[Lease], local: &FxHashSet<IpAddr>) -> FxHashSet<IpNet> {
+    let ours = leases
+        .iter()
+        .filter(|lease| lease.publics().any(|address| local.contains(&address)));
     ours.map(|lease| lease.subnet).collect()
 }
 
@@ -418,15 +410,13 @@ fn own_subnet(
     overlay: &Overlay<'_>,
     local: &FxHashSet<IpAddr>,
 ) -> Option<IpNet> {
-    if let Some(subnet) = overlay.subnet_env.and_then(|file| file.subnet) {
+    let of_file = |file: &SubnetEnv| file.subnet.or(file.ipv6_subnet);
+    if let Some(subnet) = overlay.subnet_env.and_then(of_file) {
         return Some(subnet.trunc());
     }
-    let ours = |lease: &&Lease| {
-        let public = lease.public_ip;
-        public.is_some_and(|address| local.contains(&IpAddr::V4(address)))
-    };
+    let ours = |lease: &&Lease| lease.publics().any(|address| local.contains(&address));
     if let Some(lease) = overlay.leases.iter().find(ours) {
-        return Some(IpNet::V4(lease.subnet));
+        return Some(lease.subnet);
     }
     let devices = overlay.links.iter();
     let on_link: Vec<IpAddr> = devices
@@ -437,7 +427,7 @@ fn own_subnet(
         .iter()
         .find_map(|&address| overlay.lease_of(address));
     if let Some(lease) = leased {
-        return Some(IpNet::V4(lease.subnet));
+        return Some(lease.subnet);
     }
     // Without a lease in sight: the bridge whose range begins at the device's address.
     let bridge = context.net.addresses.iter().find(|one| {

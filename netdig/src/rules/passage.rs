@@ -94,10 +94,9 @@ fn by<'v>(view: &'v View<'v>, overlay: &'v Overlay<'v>, remote: IpAddr) -> Optio
 
 /// Another host's: in the first lease, or in the part of the network beside our own.
 fn remote(overlay: &Overlay<'_>, network: IpNet, own: IpNet) -> Option<IpAddr> {
-    let leased = overlay.remote_leases().find_map(|lease| match network {
-        IpNet::V4(_) => Some(IpNet::V4(lease.subnet)),
-        IpNet::V6(_) => lease.ipv6_subnet.map(IpNet::V6),
-    });
+    let leased = overlay
+        .remote_leases()
+        .find_map(|lease| lease.subnet_of(network));
     if let Some(subnet) = leased.filter(|subnet| network.contains(subnet) && *subnet != own) {
         return Some(host_of(subnet, None));
     }

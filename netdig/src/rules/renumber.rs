@@ -99,10 +99,7 @@ fn taken(view: &View<'_>) -> Index {
     let containers = context.containers.iter();
     let containers = containers.flat_map(|one| one.addresses.iter().map(|one| Some(one.net)));
     let overlays = view.overlays.iter().flat_map(|one| {
-        let leases = one
-            .leases
-            .iter()
-            .flat_map(super::collisions::public_addresses);
+        let leases = one.leases.iter().flat_map(|lease| lease.publics());
         let leases = leases.map(|address| Some(IpNet::from(address)));
         one.networks.iter().copied().map(Some).chain(leases)
     });

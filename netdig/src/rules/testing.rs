@@ -13,6 +13,7 @@
 //! nameserver 10.1.0.2
 //! save *filter                              lines of iptables-save, legacy
 //! save -A FORWARD -i flannel0 -j ACCEPT
+//! unread /coreos.com/network                 a part of the registry
 //! key v2 /coreos.com/network/config {"Network":"10.1.0.0/16"}
 //! ```
 use std::net::IpAddr;
@@ -27,7 +28,7 @@ use crate::context::net::{
     RouteKind, TABLE_MAIN, Vxlan,
 };
 use crate::context::registry::{Api, ApiVersion, Key, Value};
-use crate::context::{Context, SCHEMA};
+use crate::context::{Context, Part, SCHEMA, Unread};
 use crate::finding::{Code, Finding};
 
 /// The context that `text` tells.
@@ -148,6 +149,13 @@ fn add(context: &mut Context, line: &str) {
                 line: context.files.nameservers.len() as u32 + 1,
             },
             behind_stub: false,
+        }),
+        "unread" => context.unread.push(Unread {
+            part: Part::Registry,
+            what: first.to_owned(),
+            why: "refused".to_owned(),
+            hint: None,
+            partly: true,
         }),
         "key" => key(context, first, words.0[2], rest),
         other => panic!("what is `{other}`?"),

@@ -2,7 +2,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::{Nameserver, Place, text};
+use super::{Nameserver, Place, not_understood, text};
 use crate::context::{Context, Part, bounded};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -19,6 +19,10 @@ pub fn read(context: &mut Context, root: &Path) {
     };
     let mut found = nameservers(RESOLV_CONF, &text, false);
     context.files.resolver_options = options(&text);
+    for (line, why) in not_addresses(&text) {
+        let place = format!("{RESOLV_CONF}:{line}");
+        not_understood(context, Part::Resolver, &place, why);
+    }
     let is_stub = |one: &Nameserver| STUBS.contains(&one.address.to_string().as_str());
     if found.iter().any(is_stub) {
         found.extend(behind(context, root));
@@ -52,6 +56,22 @@ fn nameservers(file: &str, text: &str, behind_stub: bool) -> Vec<Nameserver> {
         })
     });
     found.collect()
+}
+
+/// `nameserver` lines that name no address.
+fn not_addresses(text: &str) -> Vec<(u32, String)> {
+    let lines = text.lines().zip(1..);
+    let wrong = lines.filter_map(|(line, number)| {
+        let mut words = line.split_whitespace();
+        let named =
+            (words.next() == Some("nameserver")).then(|| words.next().unwrap_or_default())?;
+        let why = format!(
+            "`nameserver {named}` names no whole address: the C library passes over the line, or \
+             takes a short one for another (10.1.0 is 10.1.0.0)"
+        );
+        address(named).is_none().then_some((number, why))
+    });
+    wrong.collect()
 }
 
 /// An address, as resolv.conf and systemd write it: `fe80::1%eth0`, `10.0.0.1:53#name`.
@@ -134,6 +154,8 @@ mod tests {
                 "fe80::1 /etc/resolv.conf:3 false"
             ]
         );
+        let unread: Vec<&str> = context.unread.iter().map(|one| one.what.as_str()).collect();
+        assert_eq!(unread, ["/etc/resolv.conf:4"], "what is no address");
         let options = &context.files.resolver_options;
         assert_eq!(options, &["ndots:5", "single-request", "rotate"]);
     }
@@ -169,7 +191,9 @@ mod tests {
             "etc/resolv.conf",
             b"\xff\xfe\nnameserver\nnameserver \xff\n\0",
         )]);
-        assert!(shown(&odd).is_empty() && odd.unread.is_empty());
+        assert!(shown(&odd).is_empty());
+        let unread: Vec<&str> = odd.unread.iter().map(|one| one.what.as_str()).collect();
+        assert_eq!(unread, ["/etc/resolv.conf:2", "/etc/resolv.conf:3"]);
         let huge = vec![b'n'; 2 << 20];
         let huge = read_from(&[("etc/resolv.conf", &huge)]);
         assert_eq!(huge.unread.len(), 1);

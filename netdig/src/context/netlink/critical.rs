@@ -54,17 +54,13 @@ pub fn critical(context: &Context) -> Vec<(IpAddr, Role)> {
 }
 
 fn add_lease(lease: &Lease, own: &BTreeSet<IpAddr>, add: &mut impl FnMut(IpAddr, Role)) {
-    let v4 = lease.public_ip.map(IpAddr::V4);
-    let v6 = lease.public_ipv6.map(IpAddr::V6);
-    for public in v4.into_iter().chain(v6) {
+    for public in lease.publics() {
         add(public, Role::Peer);
     }
-    let is_own = v4.into_iter().chain(v6).any(|one| own.contains(&one));
-    if is_own {
+    if lease.publics().any(|one| own.contains(&one)) {
         return;
     }
-    let v6_subnet = lease.ipv6_subnet.map(IpNet::V6);
-    for subnet in [IpNet::V4(lease.subnet)].into_iter().chain(v6_subnet) {
+    for subnet in lease.subnets() {
         if let Some(address) = first(subnet) {
             add(address, Role::Subnet);
         }
