@@ -6,6 +6,7 @@
 pub mod backend;
 mod collisions;
 mod draft;
+mod etcdctl;
 mod evaluate;
 mod nd101_overlay_underlay_overlap;
 mod nd102_nameserver_via_overlay;

@@ -23,6 +23,8 @@ pub use read::read;
 pub const LONGEST_VALUE: usize = 64 * 1024;
 /// Keys that are read below one prefix.
 pub const MOST_KEYS: usize = 200_000;
+/// Who names a file of keys.
+const KEYS: &str = "--keys";
 /// How much of a longer value is kept.
 const BEGINNING: usize = 1024;
 
@@ -33,9 +35,23 @@ pub struct Registry {
     pub endpoints: Vec<Endpoint>,
     /// The prefixes that were read.
     pub prefixes: Vec<String>,
+    /// What it took to be let in.
+    pub login: Login,
     pub v2: Api,
     pub v3: Api,
     pub keys: Vec<Key>,
+}
+
+/// What a client says of itself beside the endpoint, but for a password: files as they were named.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Login {
+    pub cacert: Option<String>,
+    pub cert: Option<String>,
+    pub key: Option<String>,
+    /// Whether certificates were not verified.
+    pub insecure: bool,
+    pub user: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +65,13 @@ pub struct Endpoint {
     pub version: Option<String>,
     /// What went wrong with it.
     pub error: Option<String>,
+}
+
+impl Endpoint {
+    /// Whether it is a file of keys in place of an etcd.
+    pub fn is_file(&self) -> bool {
+        self.named_by == KEYS
+    }
 }
 
 /// What became of asking by one API.
