@@ -3,7 +3,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use super::{RULES, Rule};
+use super::{RULES, Rule, View, evaluate, testing};
+use crate::context::Context;
+use crate::context::registry::{Api, Endpoint, Past, Value};
 
 /// The catalogue. Codes never change their meaning, and scripts go by severities.
 const CATALOGUE: &str = "
@@ -205,4 +207,88 @@ fn every_rule_has_a_scenario_or_a_reason() {
         assert!(has || reason.is_some(), "{} has no scenario", rule.code);
         assert!(!has || reason.is_none(), "{} has a scenario now", rule.code);
     }
+}
+
+/// Contexts of which some rule's fix has etcdctl in it.
+const WITH_ETCDCTL: &[&str] = &[
+    "link eth0\naddress 10.1.0.95/16 dev eth0\nlink flannel0 tun\naddress 10.1.5.0/16 dev flannel0
+     key V /coreos.com/network/config {\"Network\":\"10.1.0.0/16\"}
+     key V /coreos.com/network/subnets/10.1.5.0-24 {\"PublicIP\":\"10.1.0.95\"}",
+    "key V /n/config {\"Network\":\"192.168.0.0/16\",\"SubnetMin\":\"192.168.10.64\"}",
+    "key V /n/config {\"Network\":\"192.168.0.0/24\",\"SubnetLen\":26}
+     key V /n/subnets/192.168.0.64-26 {\"PublicIP\":\"10.1.1.1\"}
+     key V /n/subnets/192.168.0.128-26 {\"PublicIP\":\"10.1.1.2\"}
+     key V /n/subnets/192.168.0.192-26 {\"PublicIP\":\"10.1.1.3\"}",
+    "link eth0\naddress 10.1.1.95/24 dev eth0\nlink docker0 bridge\naddress 192.168.70.1/24 dev docker0
+     key V /coreos.com/network/config {\"Network\":\"192.168.0.0/16\"}
+     key V /coreos.com/network/subnets/192.168.69.0-24 {\"PublicIP\":\"10.1.1.95\"}
+     key V /coreos.com/network/subnets/192.168.13.0-24 {\"PublicIP\":\"10.0.2.15\"}
+     key V /coreos.com/network/subnets/192.168.14.0-24 {\"PublicIP\":\"10.1.1.99\",\"BackendType\":\"vxlan\"}
+     neigh 10.1.1.99 dev eth0 FAILED",
+    "key V /coreos.com/networks/config {\"Network\":\"192.168.0.0/16\"}",
+    "key v2 /coreos.com/network/config {\"Network\":\"192.168.0.0/16\"}
+     key v3 /coreos.com/network/subnets/192.168.69.0-24 {\"PublicIP\":\"10.1.1.95\"}",
+    "key V /coreos.com/network/config {\"Network\":\"192.168.0.0/16\"}
+     key V /coreos.com/network/subnets/192.168.13.0-24 {\"PublicIP\":\"10.1.1.187\"}",
+];
+
+/// One of [`WITH_ETCDCTL`], as an etcd that wants certificates and a user told it.
+fn of_etcd(text: &str, api: &str) -> Context {
+    let mut context = testing::context(&text.replace("key V ", &format!("key {api} ")));
+    let registry = &mut context.registry;
+    registry.endpoints.push(Endpoint {
+        url: "https://10.1.1.95:2379".to_owned(),
+        ..Endpoint::default()
+    });
+    registry.login.cacert = Some("/ca.pem".to_owned());
+    registry.login.user = Some("root".to_owned());
+    for other in [&mut registry.v2, &mut registry.v3] {
+        if !other.is_read() {
+            *other = Api::Read {
+                cluster: None,
+                revision: 1,
+            };
+        }
+    }
+    // The last lease is late, and the first key went to and fro.
+    if let Some(last) = registry.keys.last_mut() {
+        last.ttl = Some(60);
+    }
+    let past = |text: &str, modified| Past {
+        value: Value::Text(text.to_owned()),
+        modified,
+    };
+    let first = &mut registry.keys[0];
+    let now = first.value.text().unwrap_or_default().to_owned();
+    first.history = vec![past("{\"Network\":\"10.9.0.0/16\"}", 9), past(&now, 8)];
+    context
+}
+
+#[test]
+fn every_etcdctl_is_complete() {
+    const START: [&str; 2] = [
+        "ETCDCTL_API=2 etcdctl --endpoints https://10.1.1.95:2379 --ca-file /ca.pem --username root ",
+        "ETCDCTL_API=3 etcdctl --endpoints https://10.1.1.95:2379 --cacert /ca.pem --user root ",
+    ];
+    let mut codes = BTreeSet::new();
+    for (text, api) in WITH_ETCDCTL
+        .iter()
+        .flat_map(|text| [(text, "v2"), (text, "v3")])
+    {
+        let context = of_etcd(text, api);
+        for finding in evaluate(&View::new(&context, None)).findings {
+            let lines = finding.fix.iter().filter(|line| !line.starts_with('#'));
+            for line in lines.filter(|line| line.contains("etcdctl")) {
+                let complete: usize = START.iter().map(|start| line.matches(start).count()).sum();
+                let all = line.matches("etcdctl").count();
+                assert_eq!(all, complete, "{}: {line}", finding.code);
+                codes.insert(finding.code.to_string());
+            }
+        }
+    }
+    let wanted = [
+        "ND101", "ND107", "ND108", "ND401", "ND403", "ND405", "ND406", "ND407", "ND408", "ND409",
+    ];
+    let missing: Vec<_> = wanted.iter().filter(|one| !codes.contains(**one)).collect();
+    assert!(missing.is_empty(), "no fix of {missing:?} in {codes:?}");
 }
