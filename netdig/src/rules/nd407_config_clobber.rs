@@ -99,10 +99,13 @@ fn clobbered(view: &View<'_>, key: &Key, network: &FlannelNetwork) -> Option<Dra
     let name = operand(&key.key);
     let create = match api {
         ApiVersion::V2 => format!("{create} {name} \"$CONFIG\""),
-        ApiVersion::V3 => format!(
-            "printf 'create(\"%s\") = \"0\"\\n\\nput %s %s\\n\\n\\n' {0} {0} \"$CONFIG\" | {create}",
-            quoted(&key.key)
-        ),
+        ApiVersion::V3 => {
+            let (condition, put) = (
+                quoted(&format!("create({:?}) = \"0\"", key.key)),
+                quoted(&format!("put {:?} ", key.key)),
+            );
+            format!("{{ echo {condition}; echo; echo {put}\"$CONFIG\"; echo; echo; }} | {create}")
+        }
     };
     Some(
         Draft::new(key.key.clone(), title)
@@ -120,7 +123,7 @@ fn clobbered(view: &View<'_>, key: &Key, network: &FlannelNetwork) -> Option<Dra
             .fix("# who writes it? units that run `etcdctl put` or `set`:")
             .fix("grep -rn 'network/config' /etc/systemd /lib/systemd /opt 2>/dev/null")
             .fix_all(back_to(view, key, &values[1]))
-            .fix("# a unit may write it where there is none, and not otherwise:")
+            .fix("# a unit may write it where there is none, and not otherwise; JSON without blanks:")
             .fix(create)
             .confidence(Confidence::Likely),
     )
