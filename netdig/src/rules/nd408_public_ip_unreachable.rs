@@ -2,6 +2,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
+use rustc_hash::FxHashMap;
 
 use super::renumber;
 use super::view::Overlay;
@@ -22,20 +23,19 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    let neighbours = outside(view);
     for overlay in &view.overlays {
         let mut unreached: Vec<(&Lease, Ipv4Addr, Evidence)> = Vec::new();
         for lease in &overlay.leases {
             let Some(address) = lease.public_ip.filter(|ip| nat(*ip).is_none()) else {
                 continue;
             };
-            if view.context.net.is_local(IpAddr::V4(address))
-                || owners(view, overlay, lease).is_some()
-            {
+            if view.is_local(IpAddr::V4(address)) || owners(view, overlay, lease).is_some() {
                 continue;
             }
             if is_own(view, overlay, lease) {
                 found.extend(not_ours(view, lease, address));
-            } else if let Some(why) = unreached_by(view, address) {
+            } else if let Some(why) = unreached_by(view, &neighbours, address) {
                 unreached.push((lease, address, why));
             }
         }
@@ -105,14 +105,28 @@ fn not_ours(view: &View<'_>, lease: &Lease, address: Ipv4Addr) -> Option<Draft> 
     )
 }
 
+/// What is known of neighbours outside the overlay, by address.
+type Neighbours<'a> = FxHashMap<IpAddr, Vec<&'a Neighbour>>;
+
+fn outside<'a>(view: &View<'a>) -> Neighbours<'a> {
+    let mut by_address = Neighbours::default();
+    let all = view.context.net.neighbours.iter();
+    for one in all.filter(|one| !view.is_overlay_link(&one.link)) {
+        by_address.entry(one.address).or_default().push(one);
+    }
+    by_address
+}
+
 /// What shows that an address is not reached from here.
-fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
+fn unreached_by(
+    view: &View<'_>,
+    neighbours: &Neighbours<'_>,
+    address: Ipv4Addr,
+) -> Option<Evidence> {
     let ip = IpAddr::V4(address);
-    let net = &view.context.net;
-    let outside = |one: &&Neighbour| one.address == ip && !view.is_overlay_link(&one.link);
-    let mut neighbours = net.neighbours.iter().filter(outside);
-    if let Some(one) = neighbours.clone().find(|one| one.state == "FAILED")
-        && neighbours.all(|one| one.mac.is_none())
+    let entries = neighbours.get(&ip).map_or(&[][..], Vec::as_slice);
+    if let Some(one) = entries.iter().find(|one| one.state == "FAILED")
+        && entries.iter().all(|one| one.mac.is_none())
     {
         let place = format!("{} dev {} FAILED", one.address, one.link);
         return Some(Evidence::new(
@@ -121,7 +135,7 @@ fn unreached_by(view: &View<'_>, address: Ipv4Addr) -> Option<Evidence> {
             format!("nobody on {} answers for {address}", one.link),
         ));
     }
-    match &net.lookup(ip)?.answer {
+    match &view.lookup(ip)?.answer {
         Answer::Refused(error) => Some(Evidence::new(
             "look-up",
             address.to_string(),

@@ -85,10 +85,15 @@ impl<'a> View<'a> {
         self.keys.get(&(origin.api, origin.key.as_str())).copied()
     }
 
+    /// The kernel's own answer, where it was asked.
+    pub fn lookup(&self, destination: IpAddr) -> Option<&'a Lookup> {
+        self.lookups.get(&destination).copied()
+    }
+
     /// How a packet of this host gets to `destination`: the kernel's answer where it was
     /// asked, otherwise what its tables say.
     pub fn way(&self, destination: IpAddr) -> Option<Way<'_>> {
-        match self.lookups.get(&destination) {
+        match self.lookup(destination) {
             Some(lookup) => Way::of_lookup(lookup),
             None => self.routing.way(destination).map(Way::of_route),
         }
