@@ -10,6 +10,7 @@ mod v2;
 mod v3;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::base64;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,19 @@ pub struct Login {
     /// Whether certificates were not verified.
     pub insecure: bool,
     pub user: Option<String>,
+}
+
+impl Login {
+    fn of(tls: &TlsFiles, user: Option<&User>) -> Login {
+        let file = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        Login {
+            cacert: file(&tls.cacert),
+            cert: file(&tls.cert),
+            key: file(&tls.key),
+            insecure: tls.insecure,
+            user: user.map(|user| user.name.clone()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,4 +242,30 @@ fn name(bytes: &[u8]) -> String {
         }
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_has_the_files_and_the_name_and_no_password() {
+        let tls = TlsFiles {
+            cacert: Some("/ca.pem".into()),
+            insecure: true,
+            ..TlsFiles::default()
+        };
+        let user = User {
+            name: "root".to_owned(),
+            password: "geheim".to_owned(),
+        };
+        let login = Login::of(&tls, Some(&user));
+        assert_eq!(login.cacert.as_deref(), Some("/ca.pem"));
+        assert_eq!(
+            (login.user.as_deref(), login.insecure),
+            (Some("root"), true)
+        );
+        let saved = serde_json::to_string(&login).expect("JSON");
+        assert!(!saved.contains("geheim"), "{saved}");
+    }
 }

@@ -1,6 +1,5 @@
 //! Finds etcd, asks it by both of its APIs, and says what it did not get.
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -8,7 +7,7 @@ use serde::Deserialize;
 use super::access::Access;
 use super::discover::{self, Sources};
 use super::error::{Failure, Gap, Reading, http};
-use super::options::{Options, TlsFiles, Url, User, Which};
+use super::options::{Options, Url, Which};
 use super::{Api, Endpoint, Key, Login, Registry, dump, near, v2, v3};
 use crate::context::{Context, Part, Unread};
 
@@ -113,7 +112,7 @@ impl<'a> Asking<'a> {
             registry: Registry {
                 endpoints: endpoints.collect(),
                 prefixes: sources.prefixes.clone(),
-                login: login(&sources.tls, access.user.as_ref()),
+                login: Login::of(&sources.tls, access.user.as_ref()),
                 ..Registry::default()
             },
             states: vec![State::Dead; bases.len()],
@@ -360,18 +359,6 @@ impl<'a> Asking<'a> {
             }
         }
         context.registry = self.registry;
-    }
-}
-
-/// What a command of etcdctl has to be told as well.
-fn login(tls: &TlsFiles, user: Option<&User>) -> Login {
-    let file = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-    Login {
-        cacert: file(&tls.cacert),
-        cert: file(&tls.cert),
-        key: file(&tls.key),
-        insecure: tls.insecure,
-        user: user.map(|user| user.name.clone()),
     }
 }
 
