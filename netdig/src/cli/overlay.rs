@@ -1,4 +1,5 @@
 //! Arguments of `netdig overlay`.
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -132,6 +133,22 @@ pub enum Color {
     Never,
 }
 
+impl Color {
+    /// Whether a stream gets colours: on a terminal, unless the environment's NO_COLOR has a
+    /// value (no-color.org: an empty one says nothing).
+    pub fn on(self, terminal: bool) -> bool {
+        self.with(terminal, std::env::var_os("NO_COLOR").as_deref())
+    }
+
+    fn with(self, terminal: bool, no_color: Option<&OsStr>) -> bool {
+        match self {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && no_color.is_none_or(OsStr::is_empty),
+        }
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
@@ -151,5 +168,18 @@ fn encap(text: &str) -> Result<(Encap, u16), String> {
     match port.parse() {
         Ok(port) if port != 0 => Ok((encap, port)),
         _ => Err(format!("`{port}` is no UDP port; {wanted}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_no_color_says_nothing() {
+        let auto = |no_color: Option<&str>| Color::Auto.with(true, no_color.map(OsStr::new));
+        assert!(auto(None) && auto(Some("")) && !auto(Some("0")));
+        assert!(!Color::Auto.with(false, None));
+        assert!(Color::Always.with(false, Some(OsStr::new("1"))) && !Color::Never.with(true, None));
     }
 }

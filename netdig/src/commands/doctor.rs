@@ -6,7 +6,6 @@ use anyhow::{Result, bail};
 
 use super::print::{object, print};
 use crate::cli::doctor::{DoctorArgs, ReportFormat};
-use crate::cli::overlay::Color;
 use crate::context::namespace::Namespace;
 use crate::context::read::{Look, read};
 use crate::context::{Context, Part, Unread, registry, saved};
@@ -76,7 +75,7 @@ fn show(args: &DoctorArgs, view: &View<'_>, report: &Report) -> Result<()> {
         return json(report);
     }
     let style = ReportStyle {
-        color: colored(args.color),
+        color: args.color.on(std::io::stdout().is_terminal()),
         verbose: args.verbose,
         width: report::terminal_width(),
         details: args.format == ReportFormat::Text,
@@ -97,16 +96,4 @@ fn json(report: &Report) -> Result<()> {
         serde_json::json!({ "findings": tally.json() }),
     ))?;
     Ok(())
-}
-
-/// Whether standard output wants colours.
-pub fn colored(color: Color) -> bool {
-    match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => {
-            let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            std::io::stdout().is_terminal() && !plain
-        }
-    }
 }

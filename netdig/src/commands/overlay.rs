@@ -10,7 +10,7 @@ use anyhow::Context;
 use decoders::Ports;
 
 use super::stop::Stop;
-use crate::cli::overlay::{Color, Format, OverlayArgs};
+use crate::cli::overlay::{Format, OverlayArgs};
 use crate::conclusions::Conclusions;
 use crate::engine::Engine;
 use crate::finding::Severity;
@@ -179,11 +179,7 @@ fn output(args: &OverlayArgs) -> anyhow::Result<Output> {
         Stream::Stdout => std::io::stdout().is_terminal(),
         Stream::Stderr => std::io::stderr().is_terminal(),
     };
-    let color = match args.color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => terminal && std::env::var_os("NO_COLOR").is_none(),
-    };
+    let color = args.color.on(terminal);
     let payload = match (args.ascii, args.hex, args.hex_ascii) {
         (true, ..) => Payload::Text,
         (_, true, _) => Payload::Hex,

@@ -359,6 +359,10 @@ fn config(key: &Key, origin: &Origin) -> Result<NetworkConfig, String> {
         0..=22 => 24,
         length => (length + 2).min(32),
     });
+    let default_ipv6_len = ipv6_network.map_or(64, |net| match net.prefix_len() {
+        0..=62 => 64,
+        length => (length + 2).min(128),
+    });
     Ok(NetworkConfig {
         origin: origin.clone(),
         network: network
@@ -370,7 +374,7 @@ fn config(key: &Key, origin: &Origin) -> Result<NetworkConfig, String> {
         subnet_len: or(raw.subnet_len, default_len),
         subnet_min: parsed("SubnetMin", raw.subnet_min.as_deref())?,
         subnet_max: parsed("SubnetMax", raw.subnet_max.as_deref())?,
-        ipv6_subnet_len: or(raw.ipv6_subnet_len, 64),
+        ipv6_subnet_len: or(raw.ipv6_subnet_len, default_ipv6_len),
         ipv6_subnet_min: parsed("IPv6SubnetMin", raw.ipv6_subnet_min.as_deref())?,
         ipv6_subnet_max: parsed("IPv6SubnetMax", raw.ipv6_subnet_max.as_deref())?,
         // flanneld takes it in letters of either case.

@@ -58,7 +58,7 @@ pub fn text(finding: &Finding, style: Style) -> String {
         out.push_str(&format!("  {line}\n"));
     }
     for command in &finding.fix {
-        out.push_str(&format!("  fix: {}\n", harmless(command)));
+        out.push_str(&format!("  fix: {}\n", pasted(command)));
     }
     out.push_str(&footer(finding));
     out
@@ -104,6 +104,12 @@ pub fn harmless(text: &str) -> String {
     let mut out = Vec::new();
     push_escaped(&mut out, text.as_bytes());
     String::from_utf8_lossy(&out).into_owned()
+}
+
+/// A command as it is pasted: a backslash in it is the shell's own.
+fn pasted(command: &str) -> String {
+    let pieces: Vec<String> = command.split('\\').map(harmless).collect();
+    pieces.join("\\")
 }
 
 /// Words on lines of `width` columns; a longer word has its own line.
@@ -191,6 +197,12 @@ mod tests {
             consequences: vec![Code(701)],
             cause: Some(Code(102)),
         }
+    }
+
+    #[test]
+    fn a_command_keeps_its_backslashes() {
+        assert_eq!(pasted(r"put '/a'\''b' $'\012'"), r"put '/a'\''b' $'\012'");
+        assert_eq!(pasted("a\u{1b}"), r"a\x1b");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod by_hand;
 mod collisions;
 mod diverted;
 mod draft;
+mod etcdctl;
 mod evaluate;
 #[cfg(test)]
 mod ipv6_tests;

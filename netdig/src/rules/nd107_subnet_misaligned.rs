@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::renumber;
 use super::{Draft, Rule, View};
 use crate::context::Part;
-use crate::context::flannel::NetworkConfig;
+use crate::context::flannel::{self, NetworkConfig};
 use crate::finding::{Code, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -29,11 +29,9 @@ struct Bound {
 }
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
-    for config in view
-        .overlays
-        .iter()
-        .filter_map(|overlay| overlay.config.as_ref())
-    {
+    // Each store's: of one network in both, an overlay has the first one's configuration alone.
+    let networks = flannel::networks(&view.context.registry);
+    for config in networks.iter().filter_map(|one| one.config.as_ref()) {
         for (bound, wrong) in bounds(config)
             .iter()
             .filter_map(|one| Some((one, wrong(one)?)))
@@ -171,6 +169,19 @@ mod tests {
             r#"{"EnableIPv6":true,"Network":"10.0.0.0/8","IPv6Network":"fd00::/48","IPv6SubnetMin":"fd00:0:0:1::7"}"#,
         );
         assert!(v6[0].starts_with("IPv6SubnetMin"), "{v6:?}");
+    }
+
+    #[test]
+    fn each_store_is_looked_at() {
+        let right = r#"{"Network":"192.168.0.0/16"}"#;
+        let wrong = r#"{"Network":"192.168.0.0/16","SubnetMin":"192.168.10.64"}"#;
+        for (v2, v3) in [(right, wrong), (wrong, right)] {
+            let text = format!("key v2 /n/config {v2}\nkey v3 /n/config {v3}");
+            let found = findings(&text, 107);
+            assert_eq!(found.len(), 1);
+            let api = if v2 == wrong { "API=2" } else { "API=3" };
+            assert!(found[0].fix[0].contains(api), "{:?}", found[0].fix);
+        }
     }
 
     #[test]

@@ -52,10 +52,11 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         let Some(address) = lease.public_ip else {
             continue;
         };
-        if nat(address).is_some() && !is_real_lan(view, address) {
+        if nat(address).is_some() {
             by_address.entry(address).or_default().push(lease);
         }
     }
+    by_address.retain(|address, _| !is_real_lan(view, *address));
     for (address, leases) in by_address {
         found.push(behind_nat(view, address, &leases));
     }

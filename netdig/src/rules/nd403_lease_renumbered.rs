@@ -3,12 +3,12 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::renumber::{self, Verb, etcdctl};
+use super::etcdctl;
+use super::renumber;
 use super::view::Overlay;
 use super::{Draft, Rule, View};
 use crate::context::flannel::Lease;
 use crate::context::net::LinkKind;
-use crate::context::registry::ApiVersion;
 use crate::context::{Context, Part};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
@@ -24,18 +24,18 @@ pub const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in &view.overlays {
-        let Some((now, place, leased)) = present(view, overlay) else {
+        let Some((now, place, lease)) = present(view, overlay) else {
             continue;
         };
         let stale = [
             // Beside subnet.env alone it may be of anything: ND106 says that they differ.
-            bridge(view, overlay, now).filter(|_| leased),
+            bridge(view, overlay, now).filter(|_| lease.is_some()),
             file(overlay, now),
             earlier(view, overlay, now),
         ];
         let stale: Vec<Stale> = stale.into_iter().flatten().collect();
         if !stale.is_empty() {
-            found.push(draft(view, overlay, now, place, &stale));
+            found.push(draft(view, overlay, (now, place, lease), &stale));
         }
     }
 }
@@ -53,9 +53,11 @@ pub fn own_subnets(context: &Context) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// A subnet, what shows it, and the lease that it is by.
+type Present<'a> = (IpNet, Evidence, Option<&'a Lease>);
+
 /// The subnet that this host has by its lease; where there is none to see, by subnet.env.
-/// Which of the two it is stands at the end.
-fn present(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(IpNet, Evidence, bool)> {
+fn present<'a>(view: &View<'_>, overlay: &'a Overlay<'_>) -> Option<Present<'a>> {
     let file = overlay
         .subnet_env
         .and_then(|file| Some((file, file.subnet.or(file.ipv6_subnet)?.trunc())));
@@ -66,7 +68,7 @@ fn present(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(IpNet, Evidence, b
     if let Some(lease) = newest {
         let what = format!("this host's lease {}", lease.subnet);
         let place = Evidence::new(lease.origin.source(), lease.origin.place(), what);
-        return Some((lease.subnet, place, true));
+        return Some((lease.subnet, place, Some(lease)));
     }
     let (file, net) = file?;
     let place = Evidence::new(
@@ -74,7 +76,7 @@ fn present(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(IpNet, Evidence, b
         file.file.clone(),
         format!("FLANNEL_SUBNET is in {net}"),
     );
-    Some((net, place, false))
+    Some((net, place, None))
 }
 
 /// What still has the old subnet.
@@ -170,8 +172,7 @@ fn earlier(view: &View<'_>, overlay: &Overlay<'_>, now: IpNet) -> Option<Stale> 
 fn draft(
     view: &View<'_>,
     overlay: &Overlay<'_>,
-    now: IpNet,
-    place: Evidence,
+    (now, place, lease): Present<'_>,
     stale: &[Stale],
 ) -> Draft {
     let old = stale[0].net;
@@ -194,25 +195,13 @@ fn draft(
             .fix("systemctl stop docker")
             .fix(format!("ip link delete {}", renumber::link(link)));
     }
-    let key = format!(
-        "{}/subnets/{}",
-        if overlay.prefix.is_empty() {
-            crate::context::flannel::PREFIX
-        } else {
-            &overlay.prefix
-        },
-        now.to_string().replace('/', "-")
-    );
-    let (key, api) = (renumber::operand(&key), renumber::api(view, overlay));
-    let put = etcdctl(view, api, Verb::Put);
-    let get = match api {
-        ApiVersion::V2 => etcdctl(view, api, Verb::Get),
-        ApiVersion::V3 => etcdctl(view, api, Verb::Get) + " --print-value-only",
-    };
-    let draft = draft
-        .fix("systemctl restart flanneld docker")
-        .fix("# a lease without a TTL is kept: a reservation")
-        .fix(format!("{put} {key} \"$({get} {key})\""));
+    draft = draft.fix("systemctl restart flanneld docker");
+    if let Some(lease) = lease {
+        let key = (lease.origin.api, lease.origin.key.as_str());
+        draft = draft
+            .fix("# a lease without a TTL is kept: a reservation")
+            .fix(etcdctl::copy(view, key, key));
+    }
     match stale.iter().any(|one| one.certain) {
         true => draft,
         false => draft.confidence(Confidence::Likely),
@@ -243,7 +232,18 @@ mod tests {
             title.contains("192.168.69.0/24") && title.contains("192.168.70"),
             "{title}"
         );
-        assert!(found[0].fix.contains(&"ip link delete docker0".to_owned()));
+        let fix = &found[0].fix;
+        assert!(fix.contains(&"ip link delete docker0".to_owned()));
+        // A lease that could not be read is not written.
+        let key = "/coreos.com/network/subnets/192.168.69.0-24";
+        let put = fix.last().expect("a command");
+        assert_eq!(
+            *put,
+            format!(
+                "value=\"$(ETCDCTL_API=3 etcdctl get --print-value-only {key})\" && \
+                 [ -n \"$value\" ] && ETCDCTL_API=3 etcdctl put {key} \"$value\""
+            )
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The network's configuration stands where flanneld does not look.
-use super::renumber::quoted;
+use super::etcdctl::{self, Verb};
+use super::renumber::operand;
 use super::{Draft, Rule, View};
 use crate::context::Part;
 use crate::context::flannel::{self, FlannelNetwork};
@@ -72,15 +73,7 @@ fn one_store(view: &View<'_>, network: Option<&FlannelNetwork>, elsewhere: bool)
         None if elsewhere => format!("the leases are in {wants}"),
         None => "no host has a lease by it".to_owned(),
     };
-    let word = quoted(key);
-    let command = match wants {
-        ApiVersion::V3 => {
-            format!("ETCDCTL_API=2 etcdctl get {word} | ETCDCTL_API=3 etcdctl put {word}")
-        }
-        ApiVersion::V2 => format!(
-            "ETCDCTL_API=2 etcdctl set {word} \"$(ETCDCTL_API=3 etcdctl get --print-value-only {word})\""
-        ),
-    };
+    let command = etcdctl::copy(view, (api, key), (wants, key));
     let draft = Draft::new(
         key.clone(),
         format!("{key} stands in etcd's store {api} alone, and {reads}"),
@@ -119,15 +112,9 @@ fn misnamed(view: &View<'_>, prefix: &str) -> Option<Draft> {
     let key = view.context.registry.keys.iter().find(meant)?;
     let wanted = format!("{prefix}/config");
     let (name, api) = (&key.key, key.api);
-    let (to, from) = (quoted(&wanted), quoted(name));
-    let put = match api {
-        ApiVersion::V3 => format!(
-            "ETCDCTL_API=3 etcdctl put {to} \"$(ETCDCTL_API=3 etcdctl get --print-value-only {from})\" && ETCDCTL_API=3 etcdctl del {from}"
-        ),
-        ApiVersion::V2 => format!(
-            "ETCDCTL_API=2 etcdctl set {to} \"$(ETCDCTL_API=2 etcdctl get {from})\" && ETCDCTL_API=2 etcdctl rm {from}"
-        ),
-    };
+    let copied = etcdctl::copy(view, (api, name), (api, &wanted));
+    let delete = etcdctl::etcdctl(view, api, Verb::Delete);
+    let moved = format!("{copied} && {delete} {}", operand(name));
     Some(
         Draft::new(
             name.clone(),
@@ -139,7 +126,7 @@ fn misnamed(view: &View<'_>, prefix: &str) -> Option<Draft> {
         )
         .seen(Evidence::new(key.source(), key.place(), "a configuration with a Network"))
         .seen(Evidence::new(format!("etcd {api}"), wanted.clone(), "no such key"))
-        .fix(put)
+        .fix(moved)
         .fix(format!("# or tell flanneld where it is: --etcd-prefix, in place of {prefix}"))
         .fix("systemctl restart flanneld"),
     )

@@ -1,16 +1,18 @@
 //! The network's configuration is written again and again, and not always the same.
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use rustc_hash::FxHashSet;
 use serde_json::Value as Json;
 
-use super::renumber::{self, Verb, etcdctl, quoted};
+use super::etcdctl::{self, Verb, etcdctl};
+use super::renumber::{self, operand, quoted};
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
 use crate::context::flannel::{self, FlannelNetwork, Lease, NetworkConfig};
 use crate::context::mask::MASK;
-use crate::context::registry::{Key, Value};
+use crate::context::registry::{ApiVersion, Key, Value};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -23,6 +25,12 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// Characters of all that differs, and of one value of it, that are shown.
+const MOST: usize = 200;
+const MOST_OF_ONE: usize = 60;
+/// Longest value that stands in a command, in bytes.
+const LONGEST: usize = 2000;
+
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     let registry = &view.context.registry;
     for network in flannel::networks(registry) {
@@ -32,7 +40,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         let mut keys = registry.keys.iter();
         let key = keys.find(|key| key.api == config.origin.api && key.key == config.origin.key);
         if let Some(key) = key {
-            let clobbered = clobbered(key, &network);
+            let clobbered = clobbered(view, key, &network);
             found.extend(clobbered.or_else(|| moved(view, config, &network)));
         }
     }
@@ -125,7 +133,7 @@ fn written(key: &Key) -> Vec<Written<'_>> {
 
 /// Somebody changes a configuration once and means it. It is others' doing where it goes back
 /// to what it was, or changes again and again under hosts that have leases already.
-fn clobbered(key: &Key, network: &FlannelNetwork) -> Option<Draft> {
+fn clobbered(view: &View<'_>, key: &Key, network: &FlannelNetwork) -> Option<Draft> {
     let values = written(key);
     let back = (2..values.len()).any(|at| {
         values[..at - 1]
@@ -140,22 +148,24 @@ fn clobbered(key: &Key, network: &FlannelNetwork) -> Option<Draft> {
         return None;
     }
     let times = values.len();
-    let ranges: Vec<String> = values.iter().map(|one| range(&one.json)).collect();
     let title = format!(
-        "{} was changed {} times: {} now, {} before",
+        "{} was changed {} times: {} at last",
         key.key,
         times - 1,
-        ranges[0],
-        ranges[1]
+        changes(&values[1].json, &values[0].json)
     );
-    let before = &values[1];
-    let (name, text) = (quoted(&key.key), quoted(before.text));
-    let put = match key.version {
-        _ if before.text.contains(MASK) => {
-            "# it holds a secret, which is masked here: write it from where you keep it".to_owned()
+    let api = key.api;
+    let create = etcdctl(view, api, Verb::Create);
+    let name = operand(&key.key);
+    let create = match api {
+        ApiVersion::V2 => format!("{create} {name} \"$CONFIG\""),
+        ApiVersion::V3 => {
+            let (condition, put) = (
+                quoted(&format!("create({:?}) = \"0\"", key.key)),
+                quoted(&format!("put {:?} ", key.key)),
+            );
+            format!("{{ echo {condition}; echo; echo {put}\"$CONFIG\"; echo; echo; }} | {create}")
         }
-        Some(_) => format!("etcdctl put {name} {text}"),
-        None => format!("ETCDCTL_API=2 etcdctl set {name} {text}"),
     };
     Some(
         Draft::new(key.key.clone(), title)
@@ -165,29 +175,90 @@ fn clobbered(key: &Key, network: &FlannelNetwork) -> Option<Draft> {
                  the backend or the size of subnets. Where each host's unit writes the key \
                  before flanneld starts, the last host that came up wins.",
             )
-            .seen_all(values.iter().map(|one| {
-                let place = format!("{} @ {}", key.key, one.modified);
-                Evidence::new(key.source(), place, one.text.to_owned())
+            .seen_all(values.windows(2).map(|pair| {
+                let place = format!("{} @ {}", key.key, pair[0].modified);
+                let what = changes(&pair[1].json, &pair[0].json);
+                Evidence::new(key.source(), place, what)
             }))
             .fix("# who writes it? units that run `etcdctl put` or `set`:")
             .fix("grep -rn 'network/config' /etc/systemd /lib/systemd /opt 2>/dev/null")
-            .fix("# write it once, by hand; this is what it was before:")
-            .fix(put)
-            .fix("# a unit may write it where there is none, and not otherwise (v3):")
-            .fix(format!(
-                "printf 'create(\"%s\") = \"0\"\\n\\nput %s %s\\n\\n\\n' {name} {name} \"$CONFIG\" | etcdctl txn"
-            ))
+            .fix_all(back_to(view, key, &values[1]))
+            .fix("# a unit may write it where there is none, and not otherwise; JSON without blanks:")
+            .fix(create)
             .confidence(Confidence::Likely),
     )
 }
 
-fn range(value: &Json) -> String {
-    let network = value["Network"].as_str().or(value["IPv6Network"].as_str());
-    let backend = value["Backend"]["Type"].as_str().unwrap_or("udp");
-    match network {
-        Some(network) => format!("{network} ({backend})"),
-        None => "something without a Network".to_owned(),
+/// The command that writes what was there before.
+fn back_to(view: &View<'_>, key: &Key, before: &Written<'_>) -> Vec<String> {
+    let text = before.text;
+    if text.contains(MASK) || text.len() > LONGEST {
+        let why = match text.contains(MASK) {
+            true => "it holds a secret, which is masked here",
+            false => "it is too long to show",
+        };
+        return vec![format!(
+            "# write it once, by hand; what it was before, @ {}, you have to take from elsewhere: {why}",
+            before.modified
+        )];
     }
+    vec![
+        "# write it once, by hand; this is what it was before:".to_owned(),
+        etcdctl::put(view, key.api, &key.key, text),
+    ]
+}
+
+/// What differs between two values, name by name: `Network 10.1.0.0/16 → 10.5.0.0/16`.
+fn changes(before: &Json, now: &Json) -> String {
+    let (before, now) = (fields(before), fields(now));
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let differ = names
+        .into_iter()
+        .filter(|name| before.get(*name) != now.get(*name));
+    let one = |name: &String| {
+        let of = |fields: &BTreeMap<String, String>| {
+            let value = fields.get(name).map_or("none", String::as_str);
+            shown(value, MOST_OF_ONE)
+        };
+        let name = shown(name, MOST_OF_ONE);
+        let text = format!("{name} {} → {}", of(&before), of(&now));
+        text.trim_start().to_owned()
+    };
+    let all: Vec<String> = differ.map(one).collect();
+    shown(&all.join(", "), MOST)
+}
+
+/// An object's members by name (`Backend.Type`); what is no object has no name.
+fn fields(value: &Json) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let mut rest = vec![(String::new(), value)];
+    while let Some((name, value)) = rest.pop() {
+        match value {
+            Json::Object(members) => rest.extend(members.iter().map(|(member, value)| {
+                let name = match name.is_empty() {
+                    true => member.clone(),
+                    false => format!("{name}.{member}"),
+                };
+                (name, value)
+            })),
+            Json::String(text) => drop(all.insert(name, text.clone())),
+            other => drop(all.insert(name, other.to_string())),
+        }
+    }
+    all
+}
+
+/// What is shown of a text: escaped, and not all of a long one.
+fn shown(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == most => return shown + "…",
+            _ if c.is_control() => shown.extend(c.escape_default()),
+            _ => shown.push(c),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -227,7 +298,7 @@ mod tests {
             found.len() == 1 && found[0].contains("/coreos.com/network/config"),
             "{found:?}"
         );
-        assert!(found[0].contains("192.168.0.0/16 (udp) now, 192.168.0.0/17 (udp) before"));
+        assert!(found[0].contains("Network 192.168.0.0/17 → 192.168.0.0/16 at last"));
     }
 
     #[test]
@@ -260,6 +331,26 @@ mod tests {
         assert!(told(moved, &[], &again).is_empty());
         let wider = r#"{"Network":"192.168.0.0/15"}"#;
         assert!(told(wider, &[A], LEASE).is_empty());
+    }
+
+    #[test]
+    fn only_what_differs_is_shown() {
+        let json = |text: &str| serde_json::from_str(text).expect("JSON");
+        let long = "x".repeat(5000);
+        let a = json(r#"{"Network":"10.1.0.0/16","Backend":{"Type":"udp"},"SubnetLen":24}"#);
+        let b =
+            json(r#"{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan","VNI":7},"SubnetLen":24}"#);
+        assert_eq!(
+            changes(&a, &b),
+            "Backend.Type udp → vxlan, Backend.VNI none → 7"
+        );
+        assert_eq!(changes(&json("\"a\\nb\""), &json("\"c\"")), "a\\nb → c");
+        let many: Vec<String> = (0..50).map(|n| format!(r#""k{n}":"{long}""#)).collect();
+        let text = changes(&a, &json(&format!("{{{}}}", many.join(","))));
+        assert!(
+            text.chars().count() <= MOST + 1 && text.ends_with('…'),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A lease names an address where its host is not.
 use std::net::IpAddr;
 
+use rustc_hash::FxHashMap;
+
 use super::renumber;
 use super::view::Overlay;
 use super::{Draft, Rule, View, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners};
@@ -20,6 +22,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
+    let neighbours = outside(view);
     for overlay in &view.overlays {
         let mut unreached: Vec<(&Lease, IpAddr, Evidence)> = Vec::new();
         let odd: Vec<Odd<'_>> = overlay
@@ -35,12 +38,12 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             let Some(address) = lease.public().filter(|ip| nat(*ip).is_none()) else {
                 continue;
             };
-            if view.context.net.is_local(address) || owners(view, overlay, lease).is_some() {
+            if view.is_local(address) || owners(view, overlay, lease).is_some() {
                 continue;
             }
             if is_own(view, overlay, lease) {
                 found.extend(not_ours(view, lease, address));
-            } else if let Some(why) = unreached_by(view, address) {
+            } else if let Some(why) = unreached_by(view, &neighbours, address) {
                 unreached.push((lease, address, why));
             }
         }
@@ -200,13 +203,23 @@ fn is_private(address: IpAddr) -> bool {
     }
 }
 
+/// What is known of neighbours outside the overlay, by address.
+type Neighbours<'a> = FxHashMap<IpAddr, Vec<&'a Neighbour>>;
+
+fn outside<'a>(view: &View<'a>) -> Neighbours<'a> {
+    let mut by_address = Neighbours::default();
+    let all = view.context.net.neighbours.iter();
+    for one in all.filter(|one| !view.is_overlay_link(&one.link)) {
+        by_address.entry(one.address).or_default().push(one);
+    }
+    by_address
+}
+
 /// What shows that an address is not reached from here.
-fn unreached_by(view: &View<'_>, address: IpAddr) -> Option<Evidence> {
-    let net = &view.context.net;
-    let outside = |one: &&Neighbour| one.address == address && !view.is_overlay_link(&one.link);
-    let mut neighbours = net.neighbours.iter().filter(outside);
-    if let Some(one) = neighbours.clone().find(|one| one.state == "FAILED")
-        && neighbours.all(|one| one.mac.is_none())
+fn unreached_by(view: &View<'_>, neighbours: &Neighbours<'_>, address: IpAddr) -> Option<Evidence> {
+    let entries = neighbours.get(&address).map_or(&[][..], Vec::as_slice);
+    if let Some(one) = entries.iter().find(|one| one.state == "FAILED")
+        && entries.iter().all(|one| one.mac.is_none())
     {
         let place = format!("{} dev {} FAILED", one.address, one.link);
         return Some(Evidence::new(
@@ -215,7 +228,7 @@ fn unreached_by(view: &View<'_>, address: IpAddr) -> Option<Evidence> {
             format!("nobody on {} answers for {address}", one.link),
         ));
     }
-    match &net.lookup(address)?.answer {
+    match &view.asked(address)?.answer {
         Answer::Refused(error) => Some(Evidence::new(
             "look-up",
             address.to_string(),

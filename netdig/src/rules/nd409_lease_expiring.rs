@@ -1,5 +1,6 @@
 //! A lease that is about to end, and that nobody has renewed.
 
+use super::etcdctl::{Verb, etcdctl};
 use super::view::Overlay;
 use super::{Draft, Rule, View};
 use crate::context::Part;
@@ -21,17 +22,15 @@ pub const RULE: Rule = Rule {
 const MARGIN_MINUTES: i64 = 60;
 /// Seconds that a renewal may take: it tries once a minute.
 const PATIENCE: i64 = 120;
-/// A lease granted for less is not flanneld's own, which has 24 hours.
-const SHORT: i64 = 7200;
-
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     let margin = margin(view);
+    let told = told_ttl(view);
     for overlay in &view.overlays {
-        let late = |lease: &&Lease| is_late(lease, margin);
+        let late = |lease: &&Lease| is_late(lease, renewal(lease, margin, told));
         let mut leases: Vec<&Lease> = overlay.leases.iter().filter(late).collect();
         leases.sort_by_key(|lease| lease.ttl);
         if let Some(first) = leases.first() {
-            found.push(draft(view, first, &leases, margin));
+            found.push(draft(view, first, &leases, renewal(first, margin, told)));
         }
         found.extend(gone(view, overlay));
     }
@@ -102,33 +101,50 @@ fn is_its_registry(view: &View<'_>, overlay: &Overlay<'_>, config: &NetworkConfi
         && !kube
 }
 
-/// What flanneld here was told, which is what it is elsewhere as a rule.
-fn margin(view: &View<'_>) -> i64 {
-    let option = |arg: &String| {
-        let value = arg
-            .trim_start_matches('-')
-            .strip_prefix("subnet-lease-renew-margin=")?;
-        value.parse::<i64>().ok()
+/// The numbers that daemons were told by an option, as `--name=7` or `--name 7`.
+fn told(view: &View<'_>, name: &str) -> Option<i64> {
+    let flannel = view
+        .context
+        .processes
+        .iter()
+        .filter(|one| one.runs("flanneld"));
+    let number = |args: &[String]| {
+        let mut rest = args.iter().map(|arg| arg.trim_start_matches('-'));
+        rest.find_map(|arg| arg.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+            .or_else(|| {
+                let mut pairs = args.windows(2);
+                let pair = pairs.find(|pair| pair[0].trim_start_matches('-') == name)?;
+                pair[1].parse().ok()
+            })
     };
-    let mut args = view.context.processes.iter().flat_map(|one| &one.args);
-    let minutes = args.find_map(option).unwrap_or(MARGIN_MINUTES);
-    minutes.clamp(1, 24 * 60) * 60
+    flannel.filter_map(|one| number(&one.args)).next()
 }
 
-fn is_late(lease: &Lease, margin: i64) -> bool {
-    let Some(left) = lease.ttl else {
-        return false;
-    };
-    match lease.granted_ttl {
-        // Whoever takes short leases renews them in their own time; one that has been renewed
-        // before is late in its last part only.
-        Some(granted) if granted < SHORT => match lease.version {
-            Some(version) if version > 1 => left < granted / 24,
-            _ => true,
-        },
-        Some(granted) => left < (margin - PATIENCE).min(granted / 2),
-        None => left < margin - PATIENCE,
+/// What flanneld here was told. Others may have been told less than it, but not that they need
+/// not renew in the last hour.
+fn margin(view: &View<'_>) -> i64 {
+    let minutes = told(view, "subnet-lease-renew-margin").unwrap_or(MARGIN_MINUTES);
+    minutes.clamp(1, MARGIN_MINUTES) * 60
+}
+
+/// Seconds that the daemon here leases for, where it is one that can be told.
+fn told_ttl(view: &View<'_>) -> Option<i64> {
+    told(view, "ttl").filter(|ttl| *ttl > 0)
+}
+
+/// Seconds before its end by which a lease is renewed. One that is short is renewed often, by a
+/// part of what it was granted for; v2 does not tell that.
+fn renewal(lease: &Lease, margin: i64, told: Option<i64>) -> i64 {
+    match lease.granted_ttl.or(told) {
+        Some(granted) => margin.min(granted / 4),
+        None => margin,
     }
+}
+
+fn is_late(lease: &Lease, renewal: i64) -> bool {
+    lease
+        .ttl
+        .is_some_and(|left| left < renewal - PATIENCE.min(renewal / 2))
 }
 
 fn draft(view: &View<'_>, first: &Lease, leases: &[&Lease], margin: i64) -> Draft {
@@ -174,7 +190,7 @@ fn draft(view: &View<'_>, first: &Lease, leases: &[&Lease], margin: i64) -> Draf
     }))
     .fix(host)
     .fix("systemctl status flanneld; journalctl -u flanneld -n 50")
-    .fix("etcdctl endpoint health   # with the endpoints that flanneld has")
+    .fix(etcdctl(view, first.origin.api, Verb::Health))
     .fix("systemctl restart flanneld")
     .confidence(Confidence::Likely)
 }
@@ -230,7 +246,19 @@ mod tests {
         );
         assert!(found[0].contains("ends in 15 min"));
         assert_eq!(told(Some(900), None, None, &[]).len(), 1, "of v2");
-        assert!(told(Some(45), Some(45), Some(1), &[])[0].contains("45 s"));
+        assert!(told(Some(4), Some(45), Some(1), &[])[0].contains("4 s"));
+        let short = ["netdig", "lab", "flannel", "--ttl", "60"];
+        assert_eq!(told(Some(5), None, None, &short).len(), 1);
+        assert_eq!(
+            told(Some(45), None, None, &["flanneld"]).len(),
+            1,
+            "of v2, which grants a day"
+        );
+        let wider = ["flanneld", "--subnet-lease-renew-margin=600"];
+        assert!(
+            told(Some(7_000), Some(86_400), Some(1), &wider).is_empty(),
+            "a peer may have the usual margin"
+        );
     }
 
     /// A host with 192.168.69.1/24 in subnet.env, and these lines.
@@ -305,6 +333,21 @@ mod tests {
             told(Some(40), Some(60), Some(70), &[]).is_empty(),
             "short, and renewed"
         );
+        for left in [45, 20, 15, 8] {
+            let text = "short, and just begun or about to be renewed";
+            assert!(
+                told(Some(left), Some(60), Some(1), &[]).is_empty(),
+                "{text}"
+            );
+            let short = ["netdig", "lab", "flannel", "--ttl", "60"];
+            assert!(
+                told(Some(left), None, None, &short).is_empty(),
+                "{text}, v2"
+            );
+        }
+        // Granted for less than the margin: renewed at once, and again and again.
+        assert!(told(Some(1_700), Some(1_800), Some(1), &[]).is_empty());
+        assert!(told(Some(450), Some(1_800), Some(1), &[]).is_empty());
         let shorter = ["flanneld", "--subnet-lease-renew-margin=10"];
         assert!(told(Some(900), Some(86_400), Some(3), &shorter).is_empty());
     }

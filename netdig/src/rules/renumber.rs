@@ -6,11 +6,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::{Map, Value};
 
 use super::View;
+pub use super::etcdctl::{Verb, api, delete, etcdctl, read_api};
 use super::prefixes::Index;
 use super::view::Overlay;
-use crate::context::flannel::{NetworkConfig, Origin};
+use crate::context::flannel::NetworkConfig;
 use crate::context::mask::MASK;
-use crate::context::registry::ApiVersion;
 
 /// Ranges that are anybody's to use (RFC 1918, and RFC 6598 as a last resort).
 const PRIVATE: [(Ipv4Addr, u8); 4] = [
@@ -197,9 +197,8 @@ pub fn rewritten(
     let text = key.value.text().filter(|text| !text.contains(MASK))?;
     let mut value: Value = serde_json::from_str(text).ok()?;
     change(value.as_object_mut()?);
-    let command = etcdctl(view, origin.api, Verb::Put);
-    let value = quoted(&value.to_string());
-    Some(format!("{command} {} {value}", operand(&origin.key)))
+    let value = value.to_string();
+    Some(super::etcdctl::put(view, origin.api, &origin.key, &value))
 }
 
 /// A free private range of this length.
@@ -210,56 +209,6 @@ pub fn free(view: &View<'_>, length: u8) -> Option<Ipv4Net> {
 /// A free /64 of the unique local addresses.
 pub fn free_64(view: &View<'_>) -> Option<Ipv6Net> {
     free_v6(&taken(view), 64)
-}
-
-/// What etcdctl is to do with a key.
-#[derive(Debug, Clone, Copy)]
-pub enum Verb {
-    Get,
-    Put,
-    Delete,
-}
-
-/// `ETCDCTL_API=3 etcdctl --endpoints http://10.1.1.95:2379 put`, as the API wants it.
-pub fn etcdctl(view: &View<'_>, api: ApiVersion, verb: Verb) -> String {
-    let endpoints = view.context.registry.endpoints.iter();
-    let alive = endpoints.filter(|one| one.error.is_none());
-    let urls: Vec<&str> = alive.map(|one| one.url.as_str()).collect();
-    let endpoints = match urls.is_empty() {
-        true => String::new(),
-        false => format!(" --endpoints {}", quoted(&urls.join(","))),
-    };
-    let (number, verb) = match (api, verb) {
-        (ApiVersion::V2, Verb::Get) => (2, "get"),
-        (ApiVersion::V2, Verb::Put) => (2, "set"),
-        (ApiVersion::V2, Verb::Delete) => (2, "rm"),
-        (ApiVersion::V3, Verb::Get) => (3, "get"),
-        (ApiVersion::V3, Verb::Put) => (3, "put"),
-        (ApiVersion::V3, Verb::Delete) => (3, "del"),
-    };
-    format!("ETCDCTL_API={number} etcdctl{endpoints} {verb}")
-}
-
-/// The command that deletes a key.
-pub fn delete(view: &View<'_>, origin: &Origin) -> String {
-    let command = etcdctl(view, origin.api, Verb::Delete);
-    format!("{command} {}", operand(&origin.key))
-}
-
-/// The store that an overlay's keys stand in.
-pub fn api(view: &View<'_>, overlay: &Overlay<'_>) -> ApiVersion {
-    let config = overlay.config.as_ref().map(|config| config.origin.api);
-    let lease = overlay.leases.first().map(|lease| lease.origin.api);
-    config.or(lease).unwrap_or_else(|| read_api(view))
-}
-
-/// The store that answers: v2 where it alone does.
-pub fn read_api(view: &View<'_>) -> ApiVersion {
-    let registry = &view.context.registry;
-    match registry.v2.is_read() && !registry.v3.is_read() {
-        true => ApiVersion::V2,
-        false => ApiVersion::V3,
-    }
 }
 
 /// A word that no option stands for, whatever it begins with.
@@ -281,10 +230,31 @@ pub fn link(name: &str) -> String {
 /// A word as a shell reads it; what needs no quotes gets none.
 pub fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:,=@%+".contains(c);
+    if text.contains(char::is_control) {
+        return written_out(text);
+    }
     match !text.is_empty() && text.chars().all(plain) {
         true => text.to_owned(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
+}
+
+/// A word with control characters, which a command that is pasted cannot hold, as bash and most
+/// shells take it: `$'a\012b'`.
+fn written_out(text: &str) -> String {
+    let mut word = String::new();
+    for c in text.chars() {
+        match c {
+            '\'' | '\\' => word.extend(['\\', c]),
+            _ if c.is_control() => {
+                let mut bytes = [0; 4];
+                let bytes = c.encode_utf8(&mut bytes).bytes();
+                word.extend(bytes.map(|byte| format!("\\{byte:03o}")));
+            }
+            _ => word.push(c),
+        }
+    }
+    format!("$'{word}'")
 }
 
 #[cfg(test)]
@@ -354,5 +324,6 @@ mod tests {
         );
         assert_eq!(quoted("a'b $c"), r"'a'\''b $c'");
         assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a\nb'\u{85}"), r"$'a\012b\'\302\205'");
     }
 }

@@ -3,7 +3,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use super::{RULES, Rule};
+use super::{RULES, Rule, View, evaluate, testing};
+use crate::context::Context;
+use crate::context::registry::{Api, Endpoint, Past, Value};
 
 /// The catalogue. Codes never change their meaning, and scripts go by severities.
 const CATALOGUE: &str = "
@@ -205,4 +207,168 @@ fn every_rule_has_a_scenario_or_a_reason() {
         assert!(has || reason.is_some(), "{} has no scenario", rule.code);
         assert!(!has || reason.is_none(), "{} has a scenario now", rule.code);
     }
+}
+
+/// Contexts of which some rule's fix has etcdctl in it.
+const WITH_ETCDCTL: &[&str] = &[
+    "link eth0\naddress 10.1.0.95/16 dev eth0\nlink flannel0 tun\naddress 10.1.5.0/16 dev flannel0
+     key V /coreos.com/network/config {\"Network\":\"10.1.0.0/16\"}
+     key V /coreos.com/network/subnets/10.1.5.0-24 {\"PublicIP\":\"10.1.0.95\"}",
+    "key V /n/config {\"Network\":\"192.168.0.0/16\",\"SubnetMin\":\"192.168.10.64\"}",
+    "key V /n/config {\"Network\":\"192.168.0.0/24\",\"SubnetLen\":26}
+     key V /n/subnets/192.168.0.64-26 {\"PublicIP\":\"10.1.1.1\"}
+     key V /n/subnets/192.168.0.128-26 {\"PublicIP\":\"10.1.1.2\"}
+     key V /n/subnets/192.168.0.192-26 {\"PublicIP\":\"10.1.1.3\"}",
+    "link eth0\naddress 10.1.1.95/24 dev eth0\nlink docker0 bridge\naddress 192.168.70.1/24 dev docker0
+     key V /coreos.com/network/config {\"Network\":\"192.168.0.0/16\"}
+     key V /coreos.com/network/subnets/192.168.69.0-24 {\"PublicIP\":\"10.1.1.95\"}
+     key V /coreos.com/network/subnets/192.168.13.0-24 {\"PublicIP\":\"10.0.2.15\"}
+     key V /coreos.com/network/subnets/192.168.14.0-24 {\"PublicIP\":\"10.1.1.99\",\"BackendType\":\"vxlan\"}
+     neigh 10.1.1.99 dev eth0 FAILED",
+    "key V /coreos.com/networks/config {\"Network\":\"192.168.0.0/16\"}",
+    "key v2 /coreos.com/network/config {\"Network\":\"192.168.0.0/16\"}
+     key v3 /coreos.com/network/subnets/192.168.69.0-24 {\"PublicIP\":\"10.1.1.95\"}",
+    "key V /coreos.com/network/config {\"Network\":\"192.168.0.0/16\"}
+     key V /coreos.com/network/subnets/192.168.13.0-24 {\"PublicIP\":\"10.1.1.187\"}",
+];
+
+/// One of [`WITH_ETCDCTL`], as an etcd that wants certificates and a user told it.
+fn of_etcd(text: &str, api: &str) -> Context {
+    let mut context = testing::context(&text.replace("key V ", &format!("key {api} ")));
+    let registry = &mut context.registry;
+    registry.endpoints.push(Endpoint {
+        url: "https://10.1.1.95:2379".to_owned(),
+        ..Endpoint::default()
+    });
+    registry.login.cacert = Some("/ca.pem".to_owned());
+    registry.login.user = Some("root".to_owned());
+    for other in [&mut registry.v2, &mut registry.v3] {
+        if !other.is_read() {
+            *other = Api::Read {
+                cluster: None,
+                revision: 1,
+            };
+        }
+    }
+    // The last lease is late, and the first key went to and fro.
+    if let Some(last) = registry.keys.last_mut() {
+        last.ttl = Some(60);
+    }
+    let past = |text: &str, modified| Past {
+        value: Value::Text(text.to_owned()),
+        modified,
+    };
+    let first = &mut registry.keys[0];
+    let now = first.value.text().unwrap_or_default().to_owned();
+    first.history = vec![past("{\"Network\":\"10.9.0.0/16\"}", 9), past(&now, 8)];
+    context
+}
+
+#[test]
+fn every_etcdctl_is_complete() {
+    const START: [&str; 2] = [
+        "ETCDCTL_API=2 etcdctl --endpoints https://10.1.1.95:2379 --ca-file /ca.pem --username root ",
+        "ETCDCTL_API=3 etcdctl --endpoints https://10.1.1.95:2379 --cacert /ca.pem --user root ",
+    ];
+    let mut codes = BTreeSet::new();
+    for (text, api) in WITH_ETCDCTL
+        .iter()
+        .flat_map(|text| [(text, "v2"), (text, "v3")])
+    {
+        let context = of_etcd(text, api);
+        for finding in evaluate(&View::new(&context, None)).findings {
+            let lines = finding.fix.iter().filter(|line| !line.starts_with('#'));
+            for line in lines.filter(|line| line.contains("etcdctl")) {
+                let complete: usize = START.iter().map(|start| line.matches(start).count()).sum();
+                let all = line.matches("etcdctl").count();
+                assert_eq!(all, complete, "{}: {line}", finding.code);
+                codes.insert(finding.code.to_string());
+            }
+        }
+    }
+    let wanted = [
+        "ND101", "ND107", "ND108", "ND401", "ND403", "ND405", "ND406", "ND407", "ND408", "ND409",
+    ];
+    let missing: Vec<_> = wanted.iter().filter(|one| !codes.contains(**one)).collect();
+    assert!(missing.is_empty(), "no fix of {missing:?} in {codes:?}");
+}
+
+/// Contexts of which some rule's fix names the link LINK.
+const WITH_LINK: &[&str] = &[
+    "link eth0\nlink LINK tun\nlink docker0 bridge\naddress 10.1.1.95/24 dev eth0
+     address 192.168.69.0/16 dev LINK\naddress 192.168.69.1/24 dev docker0
+     sysctl net.ipv4.ip_forward 1\nsysctl net.ipv4.conf.LINK.forwarding 0",
+    "link eth0\nlink LINK tun\naddress 10.1.1.95/24 dev eth0\naddress 192.168.69.0/32 dev LINK
+     route 10.1.1.0/24 dev eth0\nroute 192.168.0.0/16 dev LINK
+     route 192.168.13.0/24 via 10.1.1.1 dev eth0
+     sysctl net.ipv4.conf.all.rp_filter 0\nsysctl net.ipv4.conf.LINK.rp_filter 1",
+    "link LINK\nlink flannel0 tun\naddress 10.1.1.95/24 dev LINK
+     address 192.168.69.0/16 dev flannel0\nroute 10.1.1.0/24 dev LINK
+     route 192.168.77.0/24 via 10.1.1.177 dev LINK onlink",
+    "link eth0\nlink LINK vxlan vni 1 port 8472 mac 02:00:00:00:00:77
+     address 10.1.1.95/24 dev eth0\naddress 192.168.69.0/32 dev LINK\nroute 10.1.1.0/24 dev eth0",
+    "link eth0\nlink flannel0 tun mtu 1472\nlink docker0 bridge\nlink LINK veth master docker0
+     address 10.1.1.95/24 dev eth0\naddress 192.168.69.0/16 dev flannel0
+     address 192.168.69.1/24 dev docker0",
+];
+
+/// The keys that [`WITH_LINK`] goes with.
+const OF_LINKS: &str = r#"
+    key v3 /coreos.com/network/config {"Network":"192.168.0.0/16"}
+    key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"TYPE","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}}
+    key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187","BackendType":"TYPE","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:02"}}
+"#;
+
+/// A line's words as a shell takes them apart; what ends a command is a word too.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(end), c) if c == end => quote = None,
+            (Some(_), c) => word.push(c),
+            (None, '\'' | '"') => quote = Some(c),
+            (None, ' ') => words.push(std::mem::take(&mut word)),
+            (None, ';' | '&' | '|') => {
+                words.push(std::mem::take(&mut word));
+                words.push(c.to_string());
+            }
+            (None, c) => word.push(c),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn a_links_name_is_one_word_of_a_fix() {
+    let mut codes = BTreeSet::new();
+    for name in ["a;reboot", "-x", "eth0.100"] {
+        for text in WITH_LINK {
+            let backend = if text.contains(" vxlan ") {
+                "vxlan"
+            } else {
+                "udp"
+            };
+            let keys = OF_LINKS.replace("TYPE", backend);
+            let context = testing::context(&format!("{}\n{keys}", text.replace("LINK", name)));
+            for finding in evaluate(&View::new(&context, None)).findings {
+                let lines = finding.fix.iter().filter(|line| !line.starts_with('#'));
+                for line in lines.filter(|line| line.contains(name)) {
+                    let words = words(line);
+                    let shown = format!("{}: {line}", finding.code);
+                    assert!(!words.iter().any(|word| word == "reboot"), "{shown}");
+                    assert!(!line.contains(".eth0.100"), "a path of sysctls: {shown}");
+                    for pair in words.windows(2).filter(|pair| pair[1] == "-x") {
+                        let before = pair[0].as_str();
+                        assert!(["dev", "-i", "-o", "--"].contains(&before), "{shown}");
+                    }
+                    codes.insert(finding.code.to_string());
+                }
+            }
+        }
+    }
+    let wanted = ["ND201", "ND203", "ND204", "ND205", "ND301", "ND306"];
+    let missing: Vec<_> = wanted.iter().filter(|one| !codes.contains(**one)).collect();
+    assert!(missing.is_empty(), "no fix of {missing:?} in {codes:?}");
 }

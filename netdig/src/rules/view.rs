@@ -93,7 +93,7 @@ impl<'a> View<'a> {
     /// How a packet of this host gets to `destination`: the kernel's answer where it was
     /// asked, otherwise what its tables say.
     pub fn way(&self, destination: IpAddr) -> Option<Way<'_>> {
-        match self.lookups.get(&destination) {
+        match self.asked(destination) {
             Some(lookup) => Way::of_lookup(lookup),
             None => self.routing.way(destination).map(Way::of_route),
         }

@@ -1,12 +1,22 @@
-//! A big host: many routes of a BGP daemon's and of flannel's, and the leases behind them.
-use netdig::context::net::{Address, Link, LinkKind, NextHop, Route, RouteKind, TABLE_MAIN, Vxlan};
+//! A big host: many routes of a BGP daemon's and of flannel's, the leases behind them, and for
+//! each lease what flanneld programs.
+use std::net::IpAddr;
+
+use netdig::context::net::{
+    Address, Answer, FdbEntry, Link, LinkKind, Lookup, Neighbour, NextHop, Role, Route, RouteKind,
+    TABLE_MAIN, Vxlan,
+};
 use netdig::context::registry::{Api, ApiVersion, Key, Value};
 use netdig::context::{Context, SCHEMA};
 
 /// Subnets of /26 in 10.0.0.0/8.
 const NETWORK: &str = r#"{"Network":"10.0.0.0/8","SubnetLen":26,"Backend":{"Type":"vxlan"}}"#;
 
-/// A context with this many routes, and a lease for each fifth of them.
+/// Peers that the kernel was asked about.
+const LOOKUPS: usize = 4000;
+
+/// A context with this many routes, and a lease for each fifth of them, with its neighbour in the
+/// tunnel, its fdb entry, and its host beside this one.
 pub fn world(routes: usize) -> Context {
     let mut context = Context {
         schema: SCHEMA.to_owned(),
@@ -51,6 +61,7 @@ pub fn world(routes: usize) -> Context {
                 .net
                 .routes
                 .push(route(&format!("{subnet}/26"), "flannel.1", via));
+            programmed(&mut context, n, &subnet);
         }
     }
     for n in 0..routes - leases {
@@ -69,17 +80,62 @@ pub fn world(routes: usize) -> Context {
     context
 }
 
+/// What flanneld and the kernel know of a peer.
+fn programmed(context: &mut Context, n: usize, subnet: &str) {
+    let public: IpAddr = public(n).parse().expect("an address");
+    let net = &mut context.net;
+    let neighbour = |link: &str, address: IpAddr, state: &str| Neighbour {
+        link: link.to_owned(),
+        address,
+        mac: Some(mac(n)),
+        state: state.to_owned(),
+    };
+    let vtep = subnet.parse().expect("an address");
+    net.neighbours
+        .push(neighbour("flannel.1", vtep, "PERMANENT"));
+    net.neighbours.push(neighbour("eth0", public, "STALE"));
+    net.fdb.push(FdbEntry {
+        link: "flannel.1".to_owned(),
+        mac: mac(n),
+        dst: Some(public),
+        permanent: true,
+        vni: None,
+        port: None,
+    });
+    if n <= LOOKUPS {
+        net.lookups.push(Lookup {
+            destination: public,
+            roles: vec![Role::Peer],
+            answer: Answer::Way {
+                kind: RouteKind::Unicast,
+                dev: Some("eth0".to_owned()),
+                via: None,
+                source: None,
+                table: TABLE_MAIN,
+                matched: None,
+            },
+        });
+    }
+}
+
+fn public(n: usize) -> String {
+    format!("172.{}.{}.{}", 16 + (n >> 16), (n >> 8) & 255, n & 255)
+}
+
+fn mac(n: usize) -> String {
+    let [_, a, b, c] = (n as u32).to_be_bytes();
+    format!("02:00:00:{a:02x}:{b:02x}:{c:02x}")
+}
+
 fn subnet(n: usize) -> String {
     let at = n * 64;
     format!("10.{}.{}.{}", at >> 16, (at >> 8) & 255, at & 255)
 }
 
 fn lease(n: usize, subnet: &str) -> Key {
-    let public = format!("172.{}.{}.{}", 16 + (n >> 16), (n >> 8) & 255, n & 255);
+    let (public, mac) = (public(n), mac(n));
     let value = format!(
-        r#"{{"PublicIP":"{public}","BackendType":"vxlan","BackendData":{{"VNI":1,"VtepMAC":"02:00:00:00:{:02x}:{:02x}"}}}}"#,
-        (n >> 8) & 255,
-        n & 255
+        r#"{{"PublicIP":"{public}","BackendType":"vxlan","BackendData":{{"VNI":1,"VtepMAC":"{mac}"}}}}"#
     );
     key(&format!("/coreos.com/network/subnets/{subnet}-26"), &value)
 }

@@ -8,7 +8,7 @@ use serde::de::Deserializer;
 
 use super::options::Options;
 use super::v2::Node;
-use super::{Api, ApiVersion, Endpoint, Key, Registry, Value, Which, name};
+use super::{Api, ApiVersion, Endpoint, KEYS, Key, Registry, Value, Which, name};
 use crate::base64;
 
 /// Longest file that is read.
@@ -81,7 +81,7 @@ pub fn read(path: &Path, options: &Options) -> Result<Registry, String> {
     let mut registry = Registry {
         endpoints: vec![Endpoint {
             url: shown.to_string(),
-            named_by: "--keys".to_owned(),
+            named_by: KEYS.to_owned(),
             ..Endpoint::default()
         }],
         prefixes: options.prefixes.clone(),

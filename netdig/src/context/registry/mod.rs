@@ -10,6 +10,7 @@ mod v2;
 mod v3;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::base64;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub use read::read;
 pub const LONGEST_VALUE: usize = 64 * 1024;
 /// Keys that are read below one prefix.
 pub const MOST_KEYS: usize = 200_000;
+/// Who names a file of keys.
+const KEYS: &str = "--keys";
 /// How much of a longer value is kept.
 const BEGINNING: usize = 1024;
 
@@ -33,9 +36,36 @@ pub struct Registry {
     pub endpoints: Vec<Endpoint>,
     /// The prefixes that were read.
     pub prefixes: Vec<String>,
+    /// What it took to be let in.
+    pub login: Login,
     pub v2: Api,
     pub v3: Api,
     pub keys: Vec<Key>,
+}
+
+/// What a client says of itself beside the endpoint, but for a password: files as they were named.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Login {
+    pub cacert: Option<String>,
+    pub cert: Option<String>,
+    pub key: Option<String>,
+    /// Whether certificates were not verified.
+    pub insecure: bool,
+    pub user: Option<String>,
+}
+
+impl Login {
+    fn of(tls: &TlsFiles, user: Option<&User>) -> Login {
+        let file = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        Login {
+            cacert: file(&tls.cacert),
+            cert: file(&tls.cert),
+            key: file(&tls.key),
+            insecure: tls.insecure,
+            user: user.map(|user| user.name.clone()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +79,13 @@ pub struct Endpoint {
     pub version: Option<String>,
     /// What went wrong with it.
     pub error: Option<String>,
+}
+
+impl Endpoint {
+    /// Whether it is a file of keys in place of an etcd.
+    pub fn is_file(&self) -> bool {
+        self.named_by == KEYS
+    }
 }
 
 /// What became of asking by one API.
@@ -205,4 +242,30 @@ fn name(bytes: &[u8]) -> String {
         }
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_has_the_files_and_the_name_and_no_password() {
+        let tls = TlsFiles {
+            cacert: Some("/ca.pem".into()),
+            insecure: true,
+            ..TlsFiles::default()
+        };
+        let user = User {
+            name: "root".to_owned(),
+            password: "geheim".to_owned(),
+        };
+        let login = Login::of(&tls, Some(&user));
+        assert_eq!(login.cacert.as_deref(), Some("/ca.pem"));
+        assert_eq!(
+            (login.user.as_deref(), login.insecure),
+            (Some("root"), true)
+        );
+        let saved = serde_json::to_string(&login).expect("JSON");
+        assert!(!saved.contains("geheim"), "{saved}");
+    }
 }

@@ -8,7 +8,7 @@ use super::access::Access;
 use super::discover::{self, Sources};
 use super::error::{Failure, Gap, Reading, http};
 use super::options::{Options, Url, Which};
-use super::{Api, Endpoint, Key, Registry, dump, near, v2, v3};
+use super::{Api, Endpoint, Key, Login, Registry, dump, near, v2, v3};
 use crate::context::{Context, Part, Unread};
 
 /// What `/version` says.
@@ -109,13 +109,14 @@ impl<'a> Asking<'a> {
             });
         Ok(Asking {
             sources,
-            access,
             registry: Registry {
                 endpoints: endpoints.collect(),
                 prefixes: sources.prefixes.clone(),
+                login: Login::of(&sources.tls, access.user.as_ref()),
                 ..Registry::default()
             },
             states: vec![State::Dead; bases.len()],
+            access,
             bases,
             gaps: Vec::new(),
         })
