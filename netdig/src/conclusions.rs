@@ -263,7 +263,7 @@ impl Conclusions {
         self.next_ns = now.saturating_add(INTERVAL_NS);
         if self.is_file {
             // More rarely as it goes on, so that long files pay no more than short ones.
-            let interval = FILE_INTERVAL.max(self.evaluated_at / 4);
+            let interval = FILE_INTERVAL.max(self.evaluated_at / 2);
             if self.dirty && self.traffic.packets >= self.evaluated_at + interval {
                 self.evaluate(0);
             }
