@@ -30,10 +30,15 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     parts.sort_unstable();
     parts.dedup();
     let listed: Vec<String> = codes.iter().map(ToString::to_string).collect();
+    // One reason is the answer itself: `the cluster has no quorum`.
+    let why = match &unread[..] {
+        [one] => format!(": {}", spoken(one)),
+        _ => String::new(),
+    };
     let title = match listed.is_empty() {
-        true => format!("not read, or not wholly: {}", parts.join(", ")),
+        true => format!("not read, or not wholly: {}{why}", parts.join(", ")),
         false => format!(
-            "not read: {}; not checked: {}",
+            "not read: {}{why}; not checked: {}",
             parts.join(", "),
             listed.join(" ")
         ),
@@ -116,12 +121,22 @@ fn misunderstood(view: &View<'_>) -> Option<Draft> {
 }
 
 fn evidence(unread: &Unread) -> Evidence {
-    // Where the whole part is meant, its name is said once.
-    let what = match unread.what == unread.part.name() {
-        true => String::new(),
-        false => unread.what.clone(),
-    };
-    Evidence::new(unread.part.name(), what, unread.why.clone())
+    Evidence::new(unread.part.name(), of_part(unread), unread.why.clone())
+}
+
+/// What of a part it was; nothing where the whole part is meant, whose name is said already.
+fn of_part(unread: &Unread) -> &str {
+    match unread.what == unread.part.name() {
+        true => "",
+        false => &unread.what,
+    }
+}
+
+fn spoken(unread: &Unread) -> String {
+    match of_part(unread) {
+        "" => unread.why.clone(),
+        what => format!("{what}: {}", unread.why),
+    }
 }
 
 /// Rules that lack a part that they need, packets aside.

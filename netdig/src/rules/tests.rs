@@ -170,6 +170,17 @@ fn pages_have_one_shape() {
     }
 }
 
+#[test]
+fn pages_say_which_api_etcdctl_is_to_speak() {
+    for rule in RULES {
+        let mut silent = rule
+            .page
+            .lines()
+            .filter(|line| line.starts_with("etcdctl "));
+        assert_eq!(silent.next(), None, "{}: of etcd 3.3 it is v2", rule.code);
+    }
+}
+
 /// What is told of for information alone has no command that cures it.
 fn may_lack_commands(rule: &Rule) -> bool {
     rule.code.0 == 207 || rule.code.0 >= 900
