@@ -3,3 +3,4 @@ pub mod idle;
 pub mod netdev;
 pub mod pcap;
 pub mod probe;
+pub mod registry;
