@@ -3,8 +3,95 @@
 //! Each store is followed by a thread of its own that keeps what it has told. Where etcd has
 //! forgotten what happened (v3's compaction, v2's thousand events) or is another one than before,
 //! the thread lists again and tells what differs, so that nobody takes a gap for silence.
-use crate::context::registry::{ApiVersion, Key};
+mod reach;
+mod state;
+mod v2;
+mod v3;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::context::Context;
+use crate::context::registry::access::Access;
+use crate::context::registry::discover;
+use crate::context::registry::error;
+use crate::context::registry::{ApiVersion, Key, Options, Which};
 use crate::observation::UnixNanos;
+use reach::Reach;
+
+/// What is told and not yet heard; above it etcd has to wait.
+const BACKLOG: usize = 256;
+
+/// Follows a prefix as long as it lives.
+pub struct Follower {
+    told: Receiver<Told>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Follower {
+    /// What is told, of both stores as it comes; closed when both have ended.
+    pub fn told(&self) -> &Receiver<Told> {
+        &self.told
+    }
+}
+
+impl Drop for Follower {
+    /// Threads end by themselves, at the latest with the answer that they wait for.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Lists what stands below `prefix` and follows it, in each store that `options` wants, at the
+/// endpoints that they name or else those that `context` shows (see
+/// [`crate::context::registry::read`]). The threads are the caller's: connections are those of
+/// the network namespace that it is in. An etcd that is not there yet is waited for.
+///
+/// Of one prefix [`crate::context::registry::MOST_KEYS`] are listed; of those above it changes
+/// are told without what they were before.
+pub fn follow(context: &Context, options: &Options, prefix: &str) -> Result<Follower> {
+    let sources = discover::sources(context, options);
+    if sources.endpoints.is_empty() {
+        bail!("there is no etcd to follow: name one with --etcd URL");
+    }
+    let (access, bases) = Access::to(&sources, options).map_err(sentence)?;
+    let (access, bases): (Arc<Access>, Arc<[String]>) = (Arc::new(access), bases.into());
+    let (sender, told) = sync_channel(BACKLOG);
+    let stop = Arc::new(AtomicBool::new(false));
+    let reach = |api| Reach::new(api, &access, &bases, &sender, &stop);
+    if options.api != Which::V2 {
+        start(reach(ApiVersion::V3), v3::run, prefix)?;
+    }
+    if options.api != Which::V3 {
+        start(reach(ApiVersion::V2), v2::run, prefix)?;
+    }
+    Ok(Follower { told, stop })
+}
+
+fn start(reach: Reach, run: fn(Reach, &str), prefix: &str) -> Result<()> {
+    let (api, prefix) = (reach.api(), prefix.to_owned());
+    let thread = thread::Builder::new().name(format!("etcd-{api}"));
+    let started = thread.spawn(move || run(reach, &prefix));
+    started.with_context(|| format!("no thread could be started to follow etcd {api}"))?;
+    Ok(())
+}
+
+fn sentence(gap: error::Gap) -> anyhow::Error {
+    match gap.hint {
+        Some(hint) => anyhow!("{}; {hint}", gap.why),
+        None => anyhow!("{}", gap.why),
+    }
+}
+
+fn now_ns() -> UnixNanos {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as UnixNanos)
+}
 
 /// What happened to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
