@@ -69,6 +69,8 @@ pub mod prefixes;
 mod renumber;
 pub mod routing;
 #[cfg(test)]
+mod services_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
