@@ -34,7 +34,7 @@ use crate::context::net::{
 };
 use crate::context::registry::{Api, ApiVersion, Key, Value};
 use crate::context::{Context, Part, SCHEMA, Socket, Unread};
-use crate::evidence::services::{Answer, Services};
+use crate::evidence::services::{Answer as Tried, Services};
 use crate::finding::{Code, Finding};
 
 /// The context that `text` tells.
@@ -61,7 +61,7 @@ pub fn report(text: &str) -> Report {
 }
 
 /// All findings of one who watches the services that the keys tell of, and tried `probes`.
-pub fn watched(text: &str, probes: &[(&str, Answer)]) -> Vec<Finding> {
+pub fn watched(text: &str, probes: &[(&str, Tried)]) -> Vec<Finding> {
     let context = context(text);
     let services = Services::of(&context.registry.keys, "/", None);
     let probes = probes.iter();
@@ -71,7 +71,7 @@ pub fn watched(text: &str, probes: &[(&str, Answer)]) -> Vec<Finding> {
 }
 
 /// Their titles, of one code.
-pub fn titles(text: &str, probes: &[(&str, Answer)], code: u16) -> Vec<String> {
+pub fn titles(text: &str, probes: &[(&str, Tried)], code: u16) -> Vec<String> {
     let mut found = watched(text, probes);
     found.retain(|finding| finding.code == Code(code));
     found.into_iter().map(|finding| finding.title).collect()
