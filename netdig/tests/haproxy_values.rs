@@ -124,7 +124,8 @@ const VALUES: &[&str] = &[
 /// Whether `haproxy -c` accepts a configuration with the value in a `server` line.
 fn accepts(value: &str, check: &str) -> bool {
     let folder = std::env::temp_dir();
-    let file = folder.join(format!("netdig-haproxy-{}.cfg", std::process::id()));
+    let (process, thread) = (std::process::id(), std::thread::current().id());
+    let file = folder.join(format!("netdig-haproxy-{process}-{thread:?}.cfg"));
     let head = "defaults\n  mode http\n  timeout connect 1s\n  timeout client 1s\n  \
                 timeout server 1s\nfrontend in\n  bind 127.0.0.1:18080\n  \
                 default_backend b\nbackend b\n  server frontend1 10.0.0.1:80\n";
