@@ -1,5 +1,37 @@
 //! Services and their upstreams, as a registry's keys tell them to a balancer.
+mod schema;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use crate::context::registry::{ApiVersion, Key};
+
+pub use schema::{alike, names_a_set};
+pub use value::{is_path, of_server};
+
+/// The services below a prefix, by place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Services<'a> {
+    /// `/haproxy-discover`.
+    pub prefix: String,
+    pub all: Vec<Service<'a>>,
+}
+
+/// What became of a connection that was tried to an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Accepts,
+    /// A reset: the host is there, and nothing listens.
+    Refuses,
+    /// Nothing came back in time.
+    Silent,
+    /// The system's word for it: `EHOSTUNREACH`.
+    NoWay(String),
+}
+
+/// Upstreams that were tried.
+pub type Probes = BTreeMap<SocketAddr, Answer>;
 
 /// How keys stand for services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,5 +98,51 @@ pub struct Service<'a> {
     pub place: String,
     /// `myapp.org`, of layouts that have one.
     pub domain: Option<String>,
+    /// What shows that it is there, beside its upstreams: its `domain`, an empty directory.
+    pub entry: Option<&'a Key>,
     pub upstreams: Vec<Upstream<'a>>,
+}
+
+impl Service<'_> {
+    /// Whether a template writes its values into a balancer's configuration as they are.
+    pub fn is_plain(&self) -> bool {
+        matches!(
+            self.schema,
+            Schema::HaproxyConfd | Schema::Registrator | Schema::Shape
+        )
+    }
+}
+
+impl Upstream<'_> {
+    /// Where a connection to it goes, where its value tells.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.target {
+            Target::Upstream {
+                host: Host::Address(ip),
+                port: Some(port),
+            } => Some(SocketAddr::new(ip, port)),
+            _ => None,
+        }
+    }
+
+    pub fn host(&self) -> Option<&Host> {
+        match &self.target {
+            Target::Upstream { host, .. } => Some(host),
+            Target::Refused(_) => None,
+        }
+    }
+
+    pub fn ip(&self) -> Option<std::net::IpAddr> {
+        match self.host()? {
+            Host::Address(ip) => Some(*ip),
+            _ => None,
+        }
+    }
+
+    pub fn port(&self) -> Option<u16> {
+        match self.target {
+            Target::Upstream { port, .. } => port,
+            Target::Refused(_) => None,
+        }
+    }
 }
