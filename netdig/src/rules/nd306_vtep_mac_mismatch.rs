@@ -45,18 +45,21 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
 fn no_mac(overlay: &Overlay<'_>) -> Option<Draft> {
     let leases = overlay.leases.iter().filter(|one| one.backend == "vxlan");
     let wrong: Vec<(&Lease, &str)> = leases
-        .filter_map(|lease| Some((lease, lease.no_mac.as_deref()?)))
+        .filter_map(|lease| {
+            let none = || backend::lacks_mac(lease).then_some("none");
+            Some((lease, lease.no_mac.as_deref().or_else(none)?))
+        })
         .collect();
     let (first, said) = wrong.first()?;
-    let title = format!(
-        "the VtepMAC of {}{} is no hardware address: `{said}`",
-        backend::named(first),
-        backend::and_more(wrong.len())
-    );
+    let (named, more) = (backend::named(first), backend::and_more(wrong.len()));
+    let title = match first.no_mac {
+        Some(_) => format!("the VtepMAC of {named}{more} is no hardware address: `{said}`"),
+        None => format!("{named}{more} names no VtepMAC"),
+    };
     let draft = Draft::new(format!("no MAC {}", overlay.key()), title)
         .because(
             "flanneld on the other hosts passes over a lease whose VtepMAC it cannot read: they set \
-             no neighbour and no forwarding entry, and nothing leaves for that host. Its own \
+             no route, no neighbour and no forwarding entry, and nothing leaves for that host. Its own \
              flanneld writes the right one when it starts; somebody else wrote this one.",
         )
         .seen_all(wrong.iter().take(SHOWN).map(|(lease, said)| lease_says(lease, said)))
@@ -70,7 +73,9 @@ fn differ(a: &str, b: &str) -> bool {
 }
 
 fn own(overlay: &Overlay<'_>, link: &Link, ipv6: bool) -> Option<Draft> {
-    let lease = overlay.own_lease()?;
+    let lease = overlay
+        .own_lease()
+        .filter(|lease| backend::is_of(lease, link))?;
     let (named, mac) = (lease.vtep_mac_of(ipv6)?, link.mac.as_deref()?);
     if !differ(named, mac) {
         return None;
@@ -106,7 +111,7 @@ fn peers(view: &View<'_>, overlay: &Overlay<'_>, link: &Link, ipv6: bool) -> Opt
         .collect();
     let wrong: Vec<(&Lease, IpAddr, &str, &str)> = overlay
         .remote_leases()
-        .filter(|lease| lease.backend == "vxlan")
+        .filter(|lease| backend::is_of(lease, link))
         .filter_map(|lease| {
             let address = lease.subnet_in(ipv6)?.network();
             let has = *neighbours.get(&address)?;
@@ -212,6 +217,72 @@ mod tests {
             "the VtepMAC of 192.168.13.0/24 (lease of 10.1.1.187) is no hardware address: `02:00:zz`"
         );
         assert!(findings(&text("02:00:00:00:00:0b"), 306).is_empty());
+    }
+
+    #[test]
+    fn a_lease_that_names_no_mac_is_passed_over_by_all() {
+        let text = |data: &str| {
+            format!(
+                r#"
+            link eth0
+            link flannel.1 vxlan vni 1 port 8472 mac 02:00:00:00:00:0a
+            address 10.1.1.95/24 dev eth0
+            address 192.168.69.0/32 dev flannel.1
+            key v2 /coreos.com/network/config {{"Network":"192.168.0.0/16","Backend":{{"Type":"vxlan"}}}}
+            key v2 /coreos.com/network/subnets/192.168.69.0-24 {{"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{{"VtepMAC":"02:00:00:00:00:0a"}}}}
+            key v2 /coreos.com/network/subnets/192.168.13.0-24 {{"PublicIP":"10.1.1.187",{data}}}
+            "#
+            )
+        };
+        let without = text(r#""BackendType":"vxlan""#);
+        let found = findings(&without, 306);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            found[0].title,
+            "192.168.13.0/24 (lease of 10.1.1.187) names no VtepMAC"
+        );
+        // What flanneld never sets is not missed.
+        assert!(findings(&without, 205).is_empty());
+        let whole = text(r#""BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:0b"}"#);
+        assert!(findings(&whole, 306).is_empty());
+        assert_eq!(findings(&whole, 205).len(), 1);
+        assert!(findings(&text(r#""BackendType":"host-gw""#), 306).is_empty());
+    }
+
+    #[test]
+    fn the_device_of_an_earlier_vni_is_not_looked_at() {
+        let text = r#"
+            link eth0
+            link flannel.1 vxlan vni 1 port 8472 mac 02:00:00:00:00:77
+            link flannel.7 vxlan vni 7 port 8472 mac 02:00:00:00:00:0a
+            address 10.1.1.95/24 dev eth0
+            address 192.168.69.0/32 dev flannel.1
+            address 192.168.69.0/32 dev flannel.7
+            route 192.168.13.0/24 via 192.168.13.0 dev flannel.7 onlink
+            neigh 192.168.13.0 dev flannel.1 lladdr 02:00:00:00:00:66 PERMANENT
+            neigh 192.168.13.0 dev flannel.7 lladdr 02:00:00:00:00:0b PERMANENT
+            fdb 02:00:00:00:00:0b dev flannel.7 dst 10.1.1.187
+            key v3 /coreos.com/network/config {"Network":"192.168.0.0/16","Backend":{"Type":"vxlan","VNI":7}}
+            key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{"VNI":7,"VtepMAC":"02:00:00:00:00:0a"}}
+            key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187","BackendType":"vxlan","BackendData":{"VNI":7,"VtepMAC":"02:00:00:00:00:0b"}}
+        "#;
+        for code in [205, 306] {
+            assert!(findings(text, code).is_empty(), "{code}");
+        }
+        // An old flanneld names no VNI in its leases: then the configuration tells.
+        let unnamed = text.replace(r#"{"VNI":7,"VtepMAC""#, r#"{"VtepMAC""#);
+        for code in [205, 306] {
+            assert!(findings(&unnamed, code).is_empty(), "{code}");
+        }
+        let wrong = text.replace("mac 02:00:00:00:00:0a", "mac 02:00:00:00:00:78");
+        let found = findings(&wrong, 306);
+        assert!(
+            found[0].title.starts_with("flannel.7 has the address"),
+            "{found:?}"
+        );
+        let lost = text.replace("lladdr 02:00:00:00:00:0b", "lladdr 02:00:00:00:00:0c");
+        let found = findings(&lost, 306);
+        assert!(found[0].title.contains("on flannel.7 is"), "{found:?}");
     }
 
     #[test]

@@ -65,11 +65,18 @@ fn overlapping(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
             })
         }))
         .fix(format!("# on {host}, which takes another subnet then:"))
-        .fix("systemctl stop flanneld docker")
-        .fix("rm /run/flannel/subnet.env")
+        .fix_all(forget())
         .fix(renumber::delete(view, &narrow.origin))
         .fix("systemctl start flanneld docker");
     Some(draft)
+}
+
+/// Commands by which another host forgets its subnet; docker0 would keep its address of it.
+fn forget() -> [String; 2] {
+    [
+        "systemctl stop flanneld docker".to_owned(),
+        "rm /run/flannel/subnet.env && ip link delete docker0".to_owned(),
+    ]
 }
 
 /// The lease of another host whose subnet holds `net` and more.
@@ -114,7 +121,7 @@ fn alternating(view: &View<'_>, key: &Key, now: IpAddr) -> Option<Owners> {
     let back = past[at..].contains(&now);
     // A host that got a new address writes it once; that this host still has the old one
     // shows that there are two.
-    let still_here = view.context.net.is_local(past[at]);
+    let still_here = view.is_local(past[at]);
     (back || still_here).then(|| Owners {
         now,
         before: past[at],
@@ -144,7 +151,7 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) ->
         .neighbours
         .iter()
         .find(|one| one.address == now && one.mac.is_some())?;
-    if net.is_local(now) || neighbour.state == "FAILED" {
+    if view.is_local(now) || neighbour.state == "FAILED" {
         return None;
     }
     let way = net
@@ -172,7 +179,7 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) ->
 fn draft(view: &View<'_>, lease: &Lease, owners: &Owners) -> Draft {
     let Owners { now, before, .. } = owners;
     let subnet = lease.subnet;
-    let own = |ip: &IpAddr| match view.context.net.is_local(*ip) {
+    let own = |ip: &IpAddr| match view.is_local(*ip) {
         true => " (this host)",
         false => "",
     };
@@ -196,8 +203,7 @@ fn draft(view: &View<'_>, lease: &Lease, owners: &Owners) -> Draft {
     ))
     .seen(owners.by.clone())
     .fix("# on the host that is to move, the copy:")
-    .fix("systemctl stop flanneld docker")
-    .fix("rm /run/flannel/subnet.env && ip link delete docker0")
+    .fix_all(forget())
     .fix("systemctl start flanneld docker")
     .fix(format!(
         "# on the other one, which writes {} again",
@@ -277,6 +283,10 @@ mod tests {
         key v3 /coreos.com/network/subnets/192.168.5.0-24 {{"PublicIP":"10.1.1.188"}}"#
             )
         };
+        let fix = &findings(&format!("{HOST}{}", wide("10.1.1.189")), 402)[0].fix;
+        let (stop, forget) = (&fix[1], &fix[2]);
+        assert_eq!(stop, "systemctl stop flanneld docker");
+        assert!(forget.ends_with("ip link delete docker0"), "{forget}");
         assert_eq!(
             titles(&wide("10.1.1.189")),
             [

@@ -1,7 +1,7 @@
 //! A lease of another backend than ours.
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::renumber::{self, Verb, etcdctl};
 use super::view::Overlay;
@@ -44,15 +44,58 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
                 others.entry(&lease.backend).or_default().push(lease);
             }
         }
-        let told = overlay.config.as_ref();
-        let told = told.is_some_and(|config| others.contains_key(config.backend.as_str()));
-        for (backend, leases) in others {
-            found.push(draft(view, overlay, &ours, &place, backend, &leases));
+        let config = overlay.config.as_ref();
+        let with_config = config.and_then(|config| others.remove(config.backend.as_str()));
+        match with_config {
+            Some(leases) => found.push(match left_behind(overlay, &place, &leases) {
+                Some(draft) => draft,
+                None => draft(view, overlay, &ours, &place, &leases),
+            }),
+            None => found.extend(changed(view, overlay)),
         }
-        if !told {
-            found.extend(changed(view, overlay));
+        for leases in others.into_values() {
+            found.push(draft(view, overlay, &ours, &place, &leases));
         }
     }
+}
+
+/// This host alone, or with others, has another backend than the configuration and those who
+/// read it since: they are right, and this host is to follow.
+fn left_behind(overlay: &Overlay<'_>, place: &Evidence, leases: &[&Lease]) -> Option<Draft> {
+    let (config, own) = (overlay.config.as_ref()?, overlay.own_lease()?);
+    if own.origin.api != config.origin.api || own.backend == config.backend {
+        return None;
+    }
+    let (key, backend, first) = (&config.origin.key, &config.backend, leases.first()?);
+    let title = format!(
+        "this host's lease {} is of backend {}, and {key} and {}{} say {backend}",
+        own.subnet,
+        own.backend,
+        backend::named(first),
+        backend::and_more(leases.len())
+    );
+    let draft = Draft::new(format!("left behind {key}"), title)
+        .because(format!(
+            "flanneld reads the configuration when it starts, and the one here has not been \
+             restarted since it says {backend}. Each backend wraps packets in its own way, and \
+             flanneld takes no notice of leases of another one: there is no way from here to \
+             those hosts' subnets, nor back."
+        ))
+        .seen(place.clone())
+        .seen(Evidence::new(
+            config.origin.source(),
+            config.origin.place(),
+            format!("Type {backend}"),
+        ))
+        .seen_all(leases.iter().take(4).map(|lease| says(lease)))
+        .fix("# on this host, and on every other whose lease is not of that backend:")
+        .fix("systemctl restart flanneld docker");
+    Some(draft.comes_of(Code(407)))
+}
+
+fn says(lease: &Lease) -> Evidence {
+    let what = format!("lease {}, backend {}", lease.subnet, lease.backend);
+    Evidence::new(lease.origin.source(), lease.origin.place(), what)
 }
 
 /// What of the backend's configuration is not what this host runs with.
@@ -83,14 +126,7 @@ fn changed(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
     let title = format!(
         "{key} has the backend's {field} {now_text}, and this host runs with {runs_text}{on}"
     );
-    let put_back = renumber::rewritten(view, config, |map| {
-        let backend = map
-            .entry("Backend")
-            .or_insert_with(|| Json::Object(Map::new()));
-        if let Some(backend) = backend.as_object_mut() {
-            backend.insert(field.to_owned(), runs);
-        }
-    });
+    let put_back = renumber::with_backend(view, config, field, runs);
     let mut draft = Draft::new(format!("changed {key}"), title)
         .because(format!(
             "flanneld reads the configuration when it starts, and it was changed since. Hosts \
@@ -185,7 +221,7 @@ fn plain(value: &Json) -> String {
 /// This host's backend: by its lease, by its device, else by the configuration.
 fn ours(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(String, Evidence)> {
     let local = |lease: &&Lease| {
-        let own = lease.publics().any(|ip| view.context.net.is_local(ip));
+        let own = lease.publics().any(|ip| view.is_local(ip));
         own || overlay.own_subnet == Some(lease.subnet)
     };
     let ours = match overlay.leases.iter().find(local) {
@@ -213,10 +249,10 @@ fn draft(
     overlay: &Overlay<'_>,
     ours: &str,
     place: &Evidence,
-    backend: &str,
     leases: &[&Lease],
 ) -> Draft {
     let first = leases[0];
+    let backend = &first.backend;
     let of = first
         .public()
         .map_or("a host without PublicIP".to_owned(), |ip| ip.to_string());
@@ -243,10 +279,7 @@ fn draft(
         first.subnet
     ))
     .seen(place.clone())
-    .seen_all(leases.iter().take(5).map(|lease| {
-        let what = format!("lease {}, backend {}", lease.subnet, lease.backend);
-        Evidence::new(lease.origin.source(), lease.origin.place(), what)
-    }))
+    .seen_all(leases.iter().take(5).map(|lease| says(lease)))
     .fix(format!(
         "{} {}   # the backend that all are to have",
         etcdctl(view, renumber::api(view, overlay), Verb::Get),
@@ -290,6 +323,64 @@ mod tests {
             found.len() == 1 && found[0].contains("and 1 more"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn the_host_that_did_not_follow_is_the_one_to_restart() {
+        let lease = |n: u32, of: &str| {
+            format!(
+                r#"key v3 /coreos.com/network/subnets/192.168.{n}.0-24 {{"PublicIP":"10.1.1.{n}","BackendType":"{of}"}}"#
+            )
+        };
+        let of = |own: &str, others: &str| {
+            let others: Vec<String> = (1..=50).map(|n| lease(n, others)).collect();
+            let text = format!(
+                r#"
+                address 10.1.1.95/24 dev eth0
+                key v3 /coreos.com/network/config {{"Network":"192.168.0.0/16","Backend":{{"Type":"vxlan"}}}}
+                {}
+                {}
+                "#,
+                lease(95, own),
+                others.join("\n")
+            );
+            findings(&text, 406)
+        };
+        let found = of("host-gw", "vxlan");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            found[0].title,
+            "this host's lease 192.168.95.0/24 is of backend host-gw, and \
+             /coreos.com/network/config and 192.168.1.0/24 (lease of 10.1.1.1) and 49 more say vxlan"
+        );
+        assert_eq!(
+            found[0].fix,
+            [
+                "# on this host, and on every other whose lease is not of that backend:",
+                "systemctl restart flanneld docker"
+            ]
+        );
+        assert!(of("vxlan", "vxlan").is_empty());
+        let others = of("vxlan", "host-gw");
+        assert!(
+            others[0].title.starts_with("the lease 192.168.1.0/24"),
+            "{others:?}"
+        );
+    }
+
+    #[test]
+    fn names_in_other_letters_are_replaced_and_not_doubled() {
+        let text = r#"
+            address 10.1.1.95/24 dev eth0
+            key v3 /coreos.com/network/config {"network":"192.168.0.0/16","backend":{"type":"host-gw","directrouting":true}}
+            key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"vxlan"}
+        "#;
+        let found = findings(text, 406);
+        let put = found[0].fix.last().expect("a command");
+        assert_eq!(put.matches(r#""Backend""#).count(), 1, "{put}");
+        assert!(put.contains(r#""Type":"vxlan""#), "{put}");
+        assert!(!put.contains("host-gw"), "{put}");
+        assert!(put.contains(r#""Network":"192.168.0.0/16""#) && !put.contains("network\":"));
     }
 
     #[test]

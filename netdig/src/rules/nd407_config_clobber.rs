@@ -155,8 +155,13 @@ fn clobbered(view: &View<'_>, key: &Key, network: &FlannelNetwork) -> Option<Dra
         changes(&values[1].json, &values[0].json)
     );
     let api = key.api;
-    let create = etcdctl(view, api, Verb::Create);
+    // A unit has nobody to ask.
+    let create = etcdctl::unasked(view, api, Verb::Create);
     let name = operand(&key.key);
+    let password = match view.context.registry.login.user {
+        Some(_) => ", the user's password in PW",
+        None => "",
+    };
     let create = match api {
         ApiVersion::V2 => format!("{create} {name} \"$CONFIG\""),
         ApiVersion::V3 => {
@@ -183,7 +188,9 @@ fn clobbered(view: &View<'_>, key: &Key, network: &FlannelNetwork) -> Option<Dra
             .fix("# who writes it? units that run `etcdctl put` or `set`:")
             .fix("grep -rn 'network/config' /etc/systemd /lib/systemd /opt 2>/dev/null")
             .fix_all(back_to(view, key, &values[1]))
-            .fix("# a unit may write it where there is none, and not otherwise; JSON without blanks:")
+            .fix(format!(
+                "# a unit may write it where there is none, and not otherwise; JSON without blanks in CONFIG{password}:"
+            ))
             .fix(create)
             .confidence(Confidence::Likely),
     )

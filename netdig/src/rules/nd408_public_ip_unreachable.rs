@@ -1,6 +1,7 @@
 //! A lease names an address where its host is not.
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
 use super::renumber;
@@ -24,24 +25,24 @@ pub const RULE: Rule = Rule {
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     let neighbours = outside(view);
     for overlay in &view.overlays {
+        let own = Own::of(view, overlay);
         let mut unreached: Vec<(&Lease, IpAddr, Evidence)> = Vec::new();
-        let odd: Vec<Odd<'_>> = overlay
-            .leases
-            .iter()
-            .filter_map(|lease| odd(view, overlay, lease))
-            .collect();
-        found.extend(nobodys(view, overlay, &odd));
+        let (mut odds, mut others) = (Vec::new(), Vec::new());
         for lease in &overlay.leases {
-            if odd.iter().any(|one| std::ptr::eq(one.lease, lease)) {
-                continue;
+            match odd(view, overlay, lease) {
+                Some(one) => odds.push(one),
+                None => others.push(lease),
             }
+        }
+        found.extend(nobodys(view, &own, &odds));
+        for lease in others {
             let Some(address) = lease.public().filter(|ip| nat(*ip).is_none()) else {
                 continue;
             };
             if view.is_local(address) || owners(view, overlay, lease).is_some() {
                 continue;
             }
-            if is_own(view, overlay, lease) {
+            if own.is(lease) {
                 found.extend(not_ours(view, lease, address));
             } else if let Some(why) = unreached_by(view, &neighbours, address) {
                 unreached.push((lease, address, why));
@@ -96,9 +97,8 @@ fn is_of_its_containers(
         && !underlay.any(|one| one.net.contains(&address))
 }
 
-fn nobodys(view: &View<'_>, overlay: &Overlay<'_>, odd: &[Odd<'_>]) -> Option<Draft> {
-    let own = |one: &&Odd<'_>| is_own(view, overlay, one.lease);
-    let own = odd.iter().find(own);
+fn nobodys(view: &View<'_>, own: &Own, odd: &[Odd<'_>]) -> Option<Draft> {
+    let own = odd.iter().find(|one| own.is(one.lease));
     let first = own.or(odd.first())?;
     let whose = if own.is_some() { "this host's" } else { "the" };
     let more = match odd.len() {
@@ -134,34 +134,45 @@ fn nobodys(view: &View<'_>, overlay: &Overlay<'_>, odd: &[Odd<'_>]) -> Option<Dr
     )
 }
 
-/// Whether the subnet is this host's, by what it does and not by what the lease says.
-fn is_own(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> bool {
-    let subnet = lease.subnet;
-    let file = overlay.subnet_env;
-    let file = file.and_then(|file| file.subnet.or(file.ipv6_subnet));
-    let on_device = || {
-        let links = overlay.links.iter();
-        let mut addresses = links.flat_map(|link| view.context.net.addresses_of(link));
-        addresses.any(|one| {
-            lease
-                .subnets()
-                .any(|subnet| subnet.contains(&one.net.addr()))
-        })
-    };
-    match file {
-        Some(file) => file.trunc() == subnet,
-        None => on_device(),
+/// What shows which subnet is this host's, by what it does and not by what a lease says.
+enum Own {
+    File(IpNet),
+    OnDevice(Vec<IpAddr>),
+}
+
+impl Own {
+    fn of(view: &View<'_>, overlay: &Overlay<'_>) -> Own {
+        let file = overlay.subnet_env;
+        match file.and_then(|file| file.subnet.or(file.ipv6_subnet)) {
+            Some(subnet) => Own::File(subnet.trunc()),
+            None => {
+                let links = overlay.links.iter();
+                let addresses = links.flat_map(|link| view.context.net.addresses_of(link));
+                Own::OnDevice(addresses.map(|one| one.net.addr()).collect())
+            }
+        }
+    }
+
+    fn is(&self, lease: &Lease) -> bool {
+        match self {
+            Own::File(subnet) => *subnet == lease.subnet,
+            Own::OnDevice(addresses) => {
+                let within = |subnet: IpNet| addresses.iter().any(|one| subnet.contains(one));
+                lease.subnets().any(within)
+            }
+        }
     }
 }
 
 fn not_ours(view: &View<'_>, lease: &Lease, address: IpAddr) -> Option<Draft> {
     // One that was asked for, or a cloud's outer address, is another's to translate.
-    let text = address.to_string();
-    let asked = view
-        .context
-        .processes
-        .iter()
-        .any(|one| one.args.iter().any(|arg| arg.contains(&text)));
+    let mut flannel = view.context.processes.iter();
+    // `--public-ip=ADDRESS`, or the word behind it.
+    let is_it = |arg: &String| {
+        let value = arg.rsplit('=').next().unwrap_or(arg);
+        value.parse() == Ok(address)
+    };
+    let asked = flannel.any(|one| one.runs("flanneld") && one.args.iter().any(is_it));
     if asked || !is_private(address) {
         return None;
     }
@@ -283,7 +294,10 @@ fn evidence(lease: &Lease, address: IpAddr) -> Evidence {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::findings;
+    use super::super::testing::{context, findings};
+    use super::super::{View, evaluate};
+    use super::Code;
+    use crate::context::Process;
 
     const HOST: &str = r#"
         link eth0
@@ -401,5 +415,34 @@ mod tests {
             "a cloud's outer address"
         );
         assert!(titles(&own("10.0.2.15")).is_empty(), "another rule's");
+    }
+
+    #[test]
+    fn only_what_flanneld_was_told_is_on_purpose() {
+        let told = |args: &[&str]| {
+            let own =
+                r#"key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.9"}"#;
+            let mut context = context(&format!("{HOST}{own}"));
+            context.processes.push(Process {
+                args: args.iter().map(|&arg| arg.to_owned()).collect(),
+                ..Process::default()
+            });
+            let report = evaluate(&View::new(&context, None));
+            let mut found = report.findings.into_iter();
+            found.any(|one| one.code == Code(408))
+        };
+        for args in [
+            ["/usr/bin/flanneld", "--public-ip=10.1.1.9", ""],
+            ["flanneld", "-public-ip", "10.1.1.9"],
+        ] {
+            assert!(!told(&args), "{args:?}");
+        }
+        for args in [
+            ["etcd", "--listen-client-urls=http://10.1.1.95:2379", ""],
+            ["flanneld", "--etcd-endpoints=http://10.1.1.95:2379", ""],
+            ["ping", "10.1.1.9", ""],
+        ] {
+            assert!(told(&args), "{args:?}");
+        }
     }
 }
