@@ -1,5 +1,6 @@
 //! What flannel's backends set in the kernel, and what they cost.
 use ipnet::IpNet;
+use rustc_hash::FxHashMap;
 
 use super::view::{Overlay, View};
 use crate::context::flannel::Lease;
@@ -87,6 +88,22 @@ fn vni(link: &Link) -> Option<u32> {
         LinkKind::Vxlan(vxlan) => Some(vxlan.vni),
         _ => None,
     }
+}
+
+/// Hardware addresses that leases of different hosts name alike, each with those leases.
+pub fn twins<'v>(overlay: &'v Overlay<'_>) -> FxHashMap<String, Vec<&'v Lease>> {
+    let mut by_mac: FxHashMap<String, Vec<&Lease>> = FxHashMap::default();
+    for lease in overlay.leases.iter().filter(|one| one.backend == "vxlan") {
+        if let Some(mac) = lease.vtep_mac_of(false).or(lease.vtep_mac_of(true)) {
+            let leases = by_mac.entry(mac.to_ascii_lowercase()).or_default();
+            // A host's lease of before, or of etcd's other store, has the same.
+            if leases.iter().all(|one| one.public() != lease.public()) {
+                leases.push(lease);
+            }
+        }
+    }
+    by_mac.retain(|_, leases| leases.len() > 1);
+    by_mac
 }
 
 /// Whether a lease is of the VXLAN that a device carries. Old leases name no VNI.

@@ -245,7 +245,7 @@ fn vxlan(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mu
         // flanneld sets nothing for one without a MAC: ND306.
         let leases = leases.filter(|lease| !backend::lacks_mac(lease));
         let wanted = leases.filter_map(|lease| Wanted::of(lease, ipv6));
-        let entries = Entries::of(view, link);
+        let entries = Entries::of(view, overlay, link);
         let mut missing = Missing::default();
         for wanted in wanted {
             missing.add(wanted, entries.lacking(&wanted, routes));
@@ -298,15 +298,18 @@ struct Entries<'a> {
     link: &'a Link,
     neighbours: FxHashSet<IpAddr>,
     fdb: FxHashSet<(String, IpAddr)>,
+    /// MACs that several leases name.
+    twins: FxHashSet<String>,
 }
 
 impl<'a> Entries<'a> {
-    fn of(view: &View<'_>, link: &'a Link) -> Entries<'a> {
+    fn of(view: &View<'_>, overlay: &Overlay<'_>, link: &'a Link) -> Entries<'a> {
         let net = &view.context.net;
         let neighbours = net.neighbours.iter();
         let fdb = net.fdb.iter();
         Entries {
             link,
+            twins: backend::twins(overlay).into_keys().collect(),
             neighbours: neighbours
                 .filter(|one| one.link == link.name && one.mac.is_some())
                 .map(|one| one.address)
@@ -341,7 +344,9 @@ impl<'a> Entries<'a> {
                 fix: format!("ip neigh replace {} nud permanent", wanted.neighbour(&dev)),
             });
         }
-        if !self.fdb.contains(&(mac.to_ascii_lowercase(), peer)) {
+        // Of two leases with one MAC only one can have the entry: ND306.
+        let twin = self.twins.contains(&mac.to_ascii_lowercase());
+        if !twin && !self.fdb.contains(&(mac.to_ascii_lowercase(), peer)) {
             lacks.push(Lack {
                 what: "the fdb entry",
                 entry: wanted.entry(name),
@@ -431,6 +436,7 @@ fn explained(draft: Draft, overlay: &Overlay<'_>, why: &str) -> Draft {
         // A VTEP that is given another address loses its neighbours; a configuration that was
         // changed under the hosts is not what their daemons set.
         .comes_of(Code(306))
+        .comes_of(Code(304))
         .comes_of(Code(407))
 }
 

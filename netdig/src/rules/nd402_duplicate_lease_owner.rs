@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::view::Overlay;
-use super::{Draft, Rule, View, backend, nd401_nat_public_ip::nat, renumber};
+use super::{Draft, Rule, View, backend, nd306_vtep_mac_mismatch::was_told, nd401_nat_public_ip::nat, renumber};
 use crate::context::Part;
 use crate::context::flannel::Lease;
 use crate::context::registry::{Key, Value};
@@ -141,6 +141,9 @@ fn public_ip(value: &Value, ipv6: bool) -> Option<IpAddr> {
 }
 
 fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) -> Option<Owners> {
+    if let Some(owners) = by_device(view, overlay, lease, now) {
+        return Some(owners);
+    }
     let file = overlay.subnet_env?;
     let mine = file.subnet.or(file.ipv6_subnet)?.trunc() == lease.subnet;
     let net = &view.context.net;
@@ -171,6 +174,34 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) ->
                 "this host, {before}, has FLANNEL_SUBNET in {}",
                 lease.subnet
             ),
+        ),
+        certain: false,
+    })
+}
+
+/// The lease of this host's device has another host's address, and the hardware address of
+/// another device.
+fn by_device(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) -> Option<Owners> {
+    let link = backend::vtep_of(view, overlay, lease.ipv4_subnet().is_none())?;
+    let mut on_it = view.context.net.addresses_of(&link.name);
+    let ours = on_it.any(|one| lease.subnets().any(|net| net.contains(&one.net.addr())));
+    let ipv6 = lease.ipv4_subnet().is_none();
+    let (mac, named) = (link.mac.as_deref()?, lease.vtep_mac_of(ipv6)?);
+    let others = !mac.eq_ignore_ascii_case(named) && !view.is_local(now) && !was_told(view, now);
+    let underlay = backend::underlay(view, overlay)?;
+    let before = view
+        .context
+        .net
+        .addresses_of(&underlay.name)
+        .map(|one| one.net.addr())
+        .find(|address| address.is_ipv6() == now.is_ipv6())?;
+    (ours && others).then(|| Owners {
+        now,
+        before,
+        by: Evidence::new(
+            "link",
+            link.name.clone(),
+            format!("has {mac}, and the lease names {named}: another host's device"),
         ),
         certain: false,
     })

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
-use super::renumber;
+use super::renumber::{self, quoted};
 use super::view::Overlay;
+use super::nd306_vtep_mac_mismatch::was_told;
 use super::{Draft, Rule, View, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners};
 use crate::context::Part;
 use crate::context::flannel::{Lease, no_hosts};
@@ -48,8 +49,63 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
                 unreached.push((lease, address, why));
             }
         }
-        found.extend(remote(view, &unreached));
+        match cut_off(view, overlay, &unreached) {
+            Some(draft) => found.push(draft),
+            None => found.extend(remote(view, &unreached)),
+        }
     }
+}
+
+/// No peer at all is reached, since this host's own link is down or has lost its address.
+fn cut_off(
+    view: &View<'_>,
+    overlay: &Overlay<'_>,
+    unreached: &[(&Lease, IpAddr, Evidence)],
+) -> Option<Draft> {
+    let remote = overlay.remote_leases().count();
+    let own = overlay.own_lease()?;
+    if unreached.is_empty() || unreached.len() < remote {
+        return None;
+    }
+    let public = own.public().or_else(|| own.publics().next())?;
+    let net = &view.context.net;
+    let has = net.addresses.iter().find(|one| one.net.addr() == public);
+    let link = has.and_then(|one| net.link(&one.link));
+    let (title, place, fix) = match link {
+        Some(link) if !link.up || !link.running => {
+            let state = if link.up { "has no carrier" } else { "is down" };
+            let fix = match link.up {
+                true => format!("ethtool {}   # is the cable in, is the port on?", quoted(&link.name)),
+                false => format!("ip link set {} up", renumber::link(&link.name)),
+            };
+            (
+                format!("no peer is reached: {} with this host's {public} {state}", link.name),
+                link.name.clone(),
+                fix,
+            )
+        }
+        Some(_) => return None,
+        None => (
+            format!("no peer is reached: no link has this host's address {public}"),
+            public.to_string(),
+            format!("# give the link its address {public} again, with the routes that it had"),
+        ),
+    };
+    let subnet = own.subnet;
+    Some(
+        Draft::new(format!("cut off {}", overlay.key()), title)
+            .because(format!(
+                "The overlay's packets leave by the link with {public}, and come to it. Without it \
+                 this host's containers in {subnet} are cut off; the other hosts and their leases \
+                 are as they should be."
+            ))
+            .seen(Evidence::new("link", place, "this host's way to its peers"))
+            .seen(evidence(own, public))
+            .seen_all(unreached.iter().map(|(_, _, why)| why.clone()).take(3))
+            .fix(fix)
+            .fix("# then, so that all of its routes are set:")
+            .fix("systemctl restart flanneld"),
+    )
 }
 
 /// A lease with an address that no host is reached by.
@@ -166,13 +222,7 @@ impl Own {
 
 fn not_ours(view: &View<'_>, lease: &Lease, address: IpAddr) -> Option<Draft> {
     // One that was asked for, or a cloud's outer address, is another's to translate.
-    let mut flannel = view.context.processes.iter();
-    // `--public-ip=ADDRESS`, or the word behind it.
-    let is_it = |arg: &String| {
-        let value = arg.rsplit('=').next().unwrap_or(arg);
-        value.parse() == Ok(address)
-    };
-    let asked = flannel.any(|one| one.runs("flanneld") && one.args.iter().any(is_it));
+    let asked = was_told(view, address);
     if asked || !is_private(address) {
         return None;
     }
@@ -294,6 +344,31 @@ fn evidence(lease: &Lease, address: IpAddr) -> Evidence {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_host_whose_own_link_is_down_is_the_one_that_is_cut_off() {
+        let keys = r#"
+            link flannel.1 vxlan vni 1 port 8472 mac 02:00:00:00:00:0a
+            address 192.168.69.0/32 dev flannel.1
+            lookup peer 10.1.1.187 refused ENETUNREACH
+            key v3 /coreos.com/network/config {"Network":"192.168.0.0/16","Backend":{"Type":"vxlan"}}
+            key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:0a"}}
+            key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:0b"}}
+        "#;
+        let told = |link: &str| {
+            let found = crate::rules::testing::findings(&format!("{link}\n{keys}"), 408);
+            assert!(found.iter().all(|one| !one.fix.join("\n").contains(" del ")), "{found:?}");
+            found.into_iter().map(|one| one.title).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told("link eth0 down\naddress 10.1.1.95/24 dev eth0"),
+            ["no peer is reached: eth0 with this host's 10.1.1.95 is down"]
+        );
+        assert_eq!(
+            told("link eth0"),
+            ["no peer is reached: no link has this host's address 10.1.1.95"]
+        );
+    }
+
     use super::super::testing::{context, findings};
     use super::super::{View, evaluate};
     use super::Code;

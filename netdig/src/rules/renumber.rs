@@ -203,19 +203,19 @@ pub fn rewritten(
     Some(super::etcdctl::put(view, origin.api, &origin.key, &value))
 }
 
-/// The command that writes `config` with one field of its backend changed.
+/// The command that writes `config` with fields of its backend changed.
 pub fn with_backend(
     view: &View<'_>,
     config: &NetworkConfig,
-    field: &str,
-    value: Value,
+    fields: &[(&str, Value)],
 ) -> Option<String> {
     rewritten(view, config, |map| {
         let backend = map
             .entry("Backend")
             .or_insert_with(|| Value::Object(Map::new()));
         if let Some(backend) = backend.as_object_mut() {
-            backend.insert(field.to_owned(), value);
+            let fields = fields.iter().cloned();
+            backend.extend(fields.map(|(field, value)| (field.to_owned(), value)));
         }
     })
 }
