@@ -164,7 +164,8 @@ fn written_anew(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> 
     }
     let mtu = tunnel.carries() + reckoned;
     let config = overlay.config.as_ref();
-    let put = config.and_then(|config| renumber::with_backend(view, config, &[("MTU", mtu.into())]));
+    let put =
+        config.and_then(|config| renumber::with_backend(view, config, &[("MTU", mtu.into())]));
     let by_hand =
         || format!("# set MTU to {mtu} in Backend, where flannel reads its configuration");
     vec![

@@ -84,7 +84,10 @@ fn twins(overlay: &Overlay<'_>) -> Option<Draft> {
         backend::named(second),
         match leases.len() + twins.len() {
             3 => String::new(),
-            _ => format!(" (and {} more)", twins.values().map(Vec::len).sum::<usize>() - 2),
+            _ => format!(
+                " (and {} more)",
+                twins.values().map(Vec::len).sum::<usize>() - 2
+            ),
         }
     );
     let host = second

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::view::Overlay;
-use super::{Draft, Rule, View, backend, nd306_vtep_mac_mismatch::was_told, nd401_nat_public_ip::nat, renumber};
+use super::{
+    Draft, Rule, View, backend, nd306_vtep_mac_mismatch::was_told, nd401_nat_public_ip::nat,
+    renumber,
+};
 use crate::context::Part;
 use crate::context::flannel::Lease;
 use crate::context::registry::{Key, Value};

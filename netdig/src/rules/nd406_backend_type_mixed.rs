@@ -278,7 +278,11 @@ fn other_leases(own: &Lease, vni: u32, others: &[&Lease]) -> Option<Draft> {
         own.subnet
     );
     let says = |lease: &&Lease| {
-        let what = format!("lease {}, VNI {}", lease.subnet, lease.vni.unwrap_or_default());
+        let what = format!(
+            "lease {}, VNI {}",
+            lease.subnet,
+            lease.vni.unwrap_or_default()
+        );
         Evidence::new(lease.origin.source(), lease.origin.place(), what)
     };
     let host = first
@@ -296,7 +300,9 @@ fn other_leases(own: &Lease, vni: u32, others: &[&Lease]) -> Option<Draft> {
             format!("this host's lease {}, VNI {vni}", own.subnet),
         ))
         .seen_all(others.iter().take(4).map(says))
-        .fix(format!("# on {host}, which takes the configuration's when it starts:"))
+        .fix(format!(
+            "# on {host}, which takes the configuration's when it starts:"
+        ))
         .fix("systemctl restart flanneld docker");
     Some(draft.comes_of(Code(407)))
 }
@@ -415,7 +421,9 @@ mod tests {
         let (first, peer) = VXLAN.rsplit_once("\"VNI\":1").expect("the peer's lease");
         assert_eq!(
             told(&format!("{first}\"VNI\":7{peer}")),
-            ["192.168.13.0/24 (lease of 10.1.1.187) has VNI 7, and this host's lease 192.168.69.0/24 has 1"]
+            [
+                "192.168.13.0/24 (lease of 10.1.1.187) has VNI 7, and this host's lease 192.168.69.0/24 has 1"
+            ]
         );
         assert_eq!(
             told(&VXLAN.replace("vxlan vni 1", "vxlan vni 9")),

@@ -233,7 +233,9 @@ fn runs_by(view: &View<'_>, key: &Key, network: &FlannelNetwork, text: &str) -> 
     };
     let within = |net: IpNet| match net {
         IpNet::V4(net) => config.network.is_some_and(|range| range.contains(&net)),
-        IpNet::V6(net) => config.ipv6_network.is_some_and(|range| range.contains(&net)),
+        IpNet::V6(net) => config
+            .ipv6_network
+            .is_some_and(|range| range.contains(&net)),
     };
     let vni = config.vni.unwrap_or(backend::DEFAULT_VNI);
     let of_it = |lease: &Lease| {

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
+use super::nd306_vtep_mac_mismatch::was_told;
 use super::renumber::{self, quoted};
 use super::view::Overlay;
-use super::nd306_vtep_mac_mismatch::was_told;
 use super::{Draft, Rule, View, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners};
 use crate::context::Part;
 use crate::context::flannel::{Lease, no_hosts};
@@ -75,11 +75,17 @@ fn cut_off(
         Some(link) if !link.up || !link.running => {
             let state = if link.up { "has no carrier" } else { "is down" };
             let fix = match link.up {
-                true => format!("ethtool {}   # is the cable in, is the port on?", quoted(&link.name)),
+                true => format!(
+                    "ethtool {}   # is the cable in, is the port on?",
+                    quoted(&link.name)
+                ),
                 false => format!("ip link set {} up", renumber::link(&link.name)),
             };
             (
-                format!("no peer is reached: {} with this host's {public} {state}", link.name),
+                format!(
+                    "no peer is reached: {} with this host's {public} {state}",
+                    link.name
+                ),
                 link.name.clone(),
                 fix,
             )
@@ -356,7 +362,12 @@ mod tests {
         "#;
         let told = |link: &str| {
             let found = crate::rules::testing::findings(&format!("{link}\n{keys}"), 408);
-            assert!(found.iter().all(|one| !one.fix.join("\n").contains(" del ")), "{found:?}");
+            assert!(
+                found
+                    .iter()
+                    .all(|one| !one.fix.join("\n").contains(" del ")),
+                "{found:?}"
+            );
             found.into_iter().map(|one| one.title).collect::<Vec<_>>()
         };
         assert_eq!(
