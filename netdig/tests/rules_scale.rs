@@ -27,6 +27,26 @@ fn forty_thousand_routes_with_their_leases_are_judged_at_once() {
     assert_eq!(first.code.to_string(), "ND101", "{}", first.title);
 }
 
+/// Seconds that the rules take, the best of three.
+fn judged(routes: usize) -> f64 {
+    let context = world::broken(routes);
+    let once = |_| {
+        let start = Instant::now();
+        let report = evaluate(&View::new(&context, None));
+        assert!(!report.findings.is_empty());
+        start.elapsed().as_secs_f64()
+    };
+    (0..3).map(once).fold(f64::INFINITY, f64::min)
+}
+
+#[test]
+fn a_host_on_which_nothing_is_right_takes_four_times_as_long_with_four_times_as_much() {
+    let (some, more) = (judged(10_000), judged(40_000));
+    // With n log n it is 4.6, with the square 16. What is over at once tells nothing.
+    let growth = more / some.max(0.02);
+    assert!(growth < 9.0, "{some} s, then {more} s");
+}
+
 #[test]
 fn pairs_among_many_prefixes_are_found_at_once() {
     let prefixes: Vec<IpNet> = (0..200_000u32)

@@ -73,8 +73,6 @@ pub struct Lease {
     pub ttl: Option<i64>,
     /// Seconds that it was granted for, where known.
     pub granted_ttl: Option<i64>,
-    /// How often it was written, where known.
-    pub version: Option<u64>,
 }
 
 impl Lease {
@@ -313,7 +311,7 @@ fn not_flannels(error: serde_json::Error) -> String {
 }
 
 /// Fields of a configuration.
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "EnableIPv4",
     "EnableIPv6",
     "Network",
@@ -328,11 +326,13 @@ const FIELDS: [&str; 15] = [
     "Type",
     "Port",
     "VNI",
+    "MTU",
     "DirectRouting",
 ];
 
-/// People write configurations, and Go takes a field's name in letters of either case.
-fn cased(value: Json) -> Json {
+/// A configuration with its fields in flannel's own spelling: people write it, and Go takes a
+/// field's name in letters of either case.
+pub fn cased(value: Json) -> Json {
     let Json::Object(fields) = value else {
         return value;
     };
@@ -419,7 +419,6 @@ fn lease(key: &Key, name: &str, origin: &Origin) -> Result<Lease, String> {
         no_mac,
         ttl: key.ttl,
         granted_ttl: key.granted_ttl,
-        version: key.version,
     })
 }
 

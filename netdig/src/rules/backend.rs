@@ -1,5 +1,6 @@
 //! What flannel's backends set in the kernel, and what they cost.
 use ipnet::IpNet;
+use rustc_hash::FxHashMap;
 
 use super::view::{Overlay, View};
 use crate::context::flannel::Lease;
@@ -59,22 +60,66 @@ pub fn underlay<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> 
 
 /// The VXLAN device of an overlay.
 pub fn vtep<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
-    let of_it = |link: &&Link| {
-        matches!(link.kind, LinkKind::Vxlan(_)) && overlay.links.contains(&link.name.as_str())
-    };
-    view.context.net.links.iter().find(of_it)
+    vtep_of(view, overlay, false).or_else(|| vtep_of(view, overlay, true))
 }
 
 /// The VXLAN device that carries one family: flannel has `flannel.1` for IPv4 and
 /// `flannel-v6.1` for IPv6.
 pub fn vtep_of<'a>(view: &View<'a>, overlay: &Overlay<'_>, ipv6: bool) -> Option<&'a Link> {
     let names = overlay.links.iter();
-    let mut links = names.filter_map(|name| view.context.net.link(name));
-    links.find(|link| matches!(link.kind, LinkKind::Vxlan(_)) && carries_ipv6(view, link) == ipv6)
+    let links = names.filter_map(|name| view.context.net.link(name));
+    let all: Vec<(&Link, u32)> = links
+        .filter_map(|link| Some((link, vni(link)?)))
+        .filter(|(link, _)| carries_ipv6(view, link) == ipv6)
+        .collect();
+    // The device of before may stay beside the one that is in use.
+    let own = overlay.own_lease().and_then(|lease| lease.vni);
+    let config = overlay.config.as_ref();
+    let config = config.filter(|config| config.backend == "vxlan");
+    let config = config.map(|config| config.vni.unwrap_or(DEFAULT_VNI));
+    let mut told = own.into_iter().chain(config);
+    let of = |wanted: u32| all.iter().find(|(_, vni)| *vni == wanted);
+    let in_use = told.find_map(of).or(all.first());
+    in_use.map(|(link, _)| *link)
+}
+
+fn vni(link: &Link) -> Option<u32> {
+    match &link.kind {
+        LinkKind::Vxlan(vxlan) => Some(vxlan.vni),
+        _ => None,
+    }
+}
+
+/// Hardware addresses that leases of different hosts name alike, each with those leases.
+pub fn twins<'v>(overlay: &'v Overlay<'_>) -> FxHashMap<String, Vec<&'v Lease>> {
+    let mut by_mac: FxHashMap<String, Vec<&Lease>> = FxHashMap::default();
+    for lease in overlay.leases.iter().filter(|one| one.backend == "vxlan") {
+        if let Some(mac) = lease.vtep_mac_of(false).or(lease.vtep_mac_of(true)) {
+            let leases = by_mac.entry(mac.to_ascii_lowercase()).or_default();
+            // A host's lease of before, or of etcd's other store, has the same.
+            if leases.iter().all(|one| one.public() != lease.public()) {
+                leases.push(lease);
+            }
+        }
+    }
+    by_mac.retain(|_, leases| leases.len() > 1);
+    by_mac
+}
+
+/// Whether a lease is of the VXLAN that a device carries. Old leases name no VNI.
+pub fn is_of(lease: &Lease, link: &Link) -> bool {
+    let of = |vni| lease.vni.is_none_or(|named| named == vni);
+    lease.backend == "vxlan" && vni(link).is_some_and(of)
+}
+
+/// Whether a lease names no VTEP MAC for one of its subnets: flanneld passes over the whole of it.
+pub fn lacks_mac(lease: &Lease) -> bool {
+    let lacks = |ipv6| lease.subnet_in(ipv6).is_some() && lease.vtep_mac_of(ipv6).is_none();
+    lease.backend == "vxlan" && (lacks(false) || lacks(true))
 }
 
 /// By the name that flannel gives, else by the addresses it has.
-fn carries_ipv6(view: &View<'_>, link: &Link) -> bool {
+pub fn carries_ipv6(view: &View<'_>, link: &Link) -> bool {
     if link.name.starts_with("flannel") {
         return link.name.starts_with("flannel-v6");
     }

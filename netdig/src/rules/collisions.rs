@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::View;
@@ -127,7 +127,7 @@ pub fn collisions<'a>(
             continue;
         }
         // Where leases are known, ND204 tells of it: one route, one finding.
-        let of_lease = is_of_one_lease(overlay, route);
+        let of_lease = is_of_one_lease(view, overlay, route);
         if of_lease && overlay.knows_leases() && !is_pinned(overlay, route) {
             continue;
         }
@@ -262,13 +262,13 @@ fn is_to_a_lease(overlay: &Overlay<'_>, route: &Route) -> bool {
 
 /// Whether a route through a gateway takes one lease's packets elsewhere, or a part of them, or
 /// is left of a lease that is gone, or one refuses them: ND204 speaks of it.
-pub fn is_of_one_lease(overlay: &Overlay<'_>, route: &Route) -> bool {
+pub fn is_of_one_lease(view: &View<'_>, overlay: &Overlay<'_>, route: &Route) -> bool {
     let lease = || overlay.lease_of(route.to.network())?.subnet_of(route.to);
     let part = || lease().is_some_and(|net| net.contains(&route.to) && net != route.to);
     let whole = || lease() == Some(route.to);
     match by_hand::refuses(route) {
         true => part() || whole(),
-        false => route.via().is_some() && (looks_like_a_leases(overlay, route) || part()),
+        false => route.via().is_some() && (looks_like_a_leases(view, overlay, route) || part()),
     }
 }
 
@@ -282,13 +282,27 @@ pub fn is_pinned(overlay: &Overlay<'_>, route: &Route) -> bool {
 }
 
 /// A route as flannel and its friends set one for a lease: of a subnet's length, and not by a
-/// routing daemon or DHCP.
-fn looks_like_a_leases(overlay: &Overlay<'_>, route: &Route) -> bool {
+/// routing daemon or DHCP. Where no lease has it, one of a static configuration, or to the
+/// router that all else goes to, leads to a network of the underlay's.
+fn looks_like_a_leases(view: &View<'_>, overlay: &Overlay<'_>, route: &Route) -> bool {
+    let leased = || overlay.lease_of(route.to.network()).is_some();
     by_hand::is_set(route)
         && route.to.prefix_len() >= overlay.subnet_len(route.to.addr().is_ipv6())
         && overlay
             .ranges_of(route.to)
             .any(|range| range != route.to && range.contains(&route.to))
+        && (!overlay.knows_leases() || leased() || !is_to_a_network(view, route))
+}
+
+/// Whether a static configuration has it, or its gateway is the default route's.
+fn is_to_a_network(view: &View<'_>, route: &Route) -> bool {
+    let all = match route.to {
+        IpNet::V4(_) => IpNet::V4(Ipv4Net::default()),
+        IpNet::V6(_) => IpNet::V6(Ipv6Net::default()),
+    };
+    let mut defaults = view.routing.to(route.table, all).iter();
+    route.protocol == "static"
+        || route.via().is_some() && defaults.any(|default| default.via() == route.via())
 }
 
 fn is_foreign_address(

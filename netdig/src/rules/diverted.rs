@@ -2,6 +2,8 @@
 //! elsewhere. A rule says nothing of itself: who decides on an address in the lease does.
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::collisions::{ALMOST_DEFAULT, samples};
 use super::routing::Decision;
 use super::view::Overlay;
@@ -10,8 +12,8 @@ use crate::context::flannel::Lease;
 use crate::context::net::{Answer, PolicyRule, Route, TABLE_LOCAL, TABLE_MAIN, table_name};
 use crate::finding::{Confidence, Evidence};
 
-/// Leases that are asked for.
-const LEASES: usize = 1000;
+/// The number that a rule gets which was the very first.
+const MOVED: u32 = 100;
 
 /// What a rule does to leases, the first of them with an address that it decides on.
 struct Diverted<'a, 'v> {
@@ -19,6 +21,8 @@ struct Diverted<'a, 'v> {
     /// Absent where the rule refuses.
     route: Option<&'a Route>,
     lease: &'v Lease,
+    /// The last one that was counted.
+    last: &'v Lease,
     address: IpAddr,
     asked: bool,
     count: usize,
@@ -31,23 +35,21 @@ pub fn find(view: &View<'_>, overlay: &Overlay<'_>, found: &mut Vec<Draft>) {
         return;
     }
     let mut all: Vec<Diverted<'_, '_>> = Vec::new();
-    for lease in overlay.remote_leases().take(LEASES) {
-        for (address, rule) in addresses(view, lease, &rules) {
-            let Some(one) = diverted(view, overlay, lease, address) else {
-                continue;
-            };
-            // An address of one rule's part tells of that rule alone.
-            if rule.is_some_and(|rule| !std::ptr::eq(rule, one.rule)) {
-                continue;
-            }
-            match all
-                .iter_mut()
-                .find(|known| std::ptr::eq(known.rule, one.rule))
-            {
-                Some(known) if std::ptr::eq(known.lease, lease) => {}
-                Some(known) => known.count += 1,
-                None => all.push(one),
-            }
+    for (lease, address, rule) in questions(view, overlay, &rules) {
+        let Some(one) = diverted(view, overlay, lease, address) else {
+            continue;
+        };
+        // An address of one rule's part tells of that rule alone.
+        if rule.is_some_and(|rule| !std::ptr::eq(rule, one.rule)) {
+            continue;
+        }
+        match all
+            .iter_mut()
+            .find(|known| std::ptr::eq(known.rule, one.rule))
+        {
+            Some(known) if std::ptr::eq(known.last, lease) => {}
+            Some(known) => (known.count, known.last) = (known.count + 1, lease),
+            None => all.push(one),
         }
     }
     found.extend(all.iter().map(|one| draft(overlay, one)));
@@ -62,23 +64,67 @@ fn is_ones_own(rule: &PolicyRule) -> bool {
     }
 }
 
-/// Addresses of a lease to ask for: its first one, as the kernel was asked for, and those of
-/// parts that rules name.
-fn addresses<'r>(
-    view: &View<'_>,
-    lease: &Lease,
-    rules: &[&'r PolicyRule],
-) -> Vec<(IpAddr, Option<&'r PolicyRule>)> {
-    let mut all = Vec::new();
-    for subnet in lease.subnets() {
-        let asked = samples(subnet).find(|&address| view.asked(address).is_some());
-        let first = asked.or_else(|| samples(subnet).next());
-        all.extend(first.map(|address| (address, None)));
-        let parts = rules.iter().filter_map(|rule| Some((rule.to?, *rule)));
-        let inside = parts.filter(|(to, _)| subnet.contains(to) && subnet != *to);
-        all.extend(inside.filter_map(|(to, rule)| Some((samples(to).next()?, Some(rule)))));
+/// An address in a lease, and the rule that names the part of the lease that it is of.
+type Question<'a, 'v> = (&'v Lease, IpAddr, Option<&'a PolicyRule>);
+
+/// What to ask for, lease by lease: where rules name a range, all leases in it and the parts
+/// that are named; of other rules only the kernel's word is enough, and so what it was asked.
+fn questions<'a, 'v>(
+    view: &View<'a>,
+    overlay: &'v Overlay<'_>,
+    rules: &[&'a PolicyRule],
+) -> Vec<Question<'a, 'v>> {
+    let mut all: Vec<Question<'_, '_>> = Vec::new();
+    let named = rules.iter().filter_map(|rule| Some((named(rule)?, *rule)));
+    let ranges: Vec<IpNet> = named.clone().map(|(to, _)| to.trunc()).collect();
+    for lease in IpNet::aggregate(&ranges)
+        .into_iter()
+        .flat_map(|range| overlay.leases_in(range))
+    {
+        let firsts = lease.subnets().filter_map(|net| first(view, net));
+        all.extend(firsts.map(|address| (lease, address, None)));
     }
+    for (to, rule) in named {
+        let wider = overlay.leases_in(to).filter_map(|lease| {
+            let subnet = lease.subnet_of(to)?;
+            let part = subnet.contains(&to) && subnet != to;
+            Some((lease, samples(to).next().filter(|_| part)?, Some(rule)))
+        });
+        all.extend(wider);
+    }
+    let asked = view.context.net.lookups.iter().filter_map(|lookup| {
+        let lease = overlay.lease_of(lookup.destination)?;
+        let mut subnets = lease.subnets();
+        let is_sample = subnets.any(|net| samples(net).any(|one| one == lookup.destination));
+        is_sample.then_some((lease, lookup.destination, None))
+    });
+    all.extend(asked);
+    all.retain(|(lease, _, _)| overlay.is_remote(lease));
+    all.sort_by_key(|(lease, _, _)| lease.subnet);
     all
+}
+
+/// The range that a rule is for, of one that is for a range alone.
+fn named(rule: &PolicyRule) -> Option<IpNet> {
+    rule.to.filter(|_| !rule.invert)
+}
+
+/// The address of a lease's that the kernel was asked for, otherwise its first.
+fn first(view: &View<'_>, subnet: IpNet) -> Option<IpAddr> {
+    let asked = samples(subnet).find(|&address| view.asked(address).is_some());
+    asked.or_else(|| samples(subnet).next())
+}
+
+/// Whether the table main has the overlay's own way to a lease: without it no rule takes packets
+/// from it, and ND205 speaks of that.
+fn is_routed(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, address: IpAddr) -> bool {
+    let route = view.routing.look(TABLE_MAIN, address, None);
+    route.is_some_and(|route| is_way_to(overlay, lease, route))
+}
+
+fn is_way_to(overlay: &Overlay<'_>, lease: &Lease, route: &Route) -> bool {
+    route.dev().is_some_and(|dev| overlay.links.contains(&dev))
+        || lease.publics().any(|peer| Some(peer) == route.via())
 }
 
 fn diverted<'a, 'v>(
@@ -101,15 +147,17 @@ fn diverted<'a, 'v>(
     let elsewhere = route.is_none_or(|route| {
         route.to.prefix_len() <= ALMOST_DEFAULT
             && !by_hand::refuses(route)
-            && !route.dev().is_none_or(|dev| overlay.links.contains(&dev))
-            && !lease.publics().any(|peer| Some(peer) == route.via())
+            && route.dev().is_some()
+            && !is_way_to(overlay, lease, route)
     });
     // A rule for all the world is a router's or a VPN's: only the kernel's word is enough.
-    let sure = asked.is_some() || rule.to.is_some();
-    (agrees && elsewhere && sure).then_some(Diverted {
+    let sure = asked.is_some() || named(rule).is_some();
+    let routed = is_routed(view, overlay, lease, address);
+    (agrees && elsewhere && sure && routed).then_some(Diverted {
         rule,
         route,
         lease,
+        last: lease,
         address,
         asked: asked.is_some(),
         count: 1,
@@ -170,17 +218,25 @@ fn fix(overlay: &Overlay<'_>, rule: &PolicyRule, words: &str) -> Vec<String> {
     let ip = if rule.ipv6 { "ip -6" } else { "ip" };
     let mut networks = overlay.networks.iter();
     let number = rule.priority;
-    let within = rule
-        .to
-        .is_some_and(|to| networks.any(|net| net.contains(&to)));
-    if within || number < 2 {
+    let within = named(rule).is_some_and(|to| networks.any(|net| net.contains(&to)));
+    if within {
         return vec![format!("{ip} rule del priority {number} {words}")];
+    }
+    let mut commands = Vec::new();
+    // It is not the overlay's to delete, and nothing can stand before it.
+    let before = number.checked_sub(1).filter(|before| *before > 0);
+    if before.is_none() {
+        commands.push(format!(
+            "# nothing can stand before it: give it another number first, as with {ip} rule add \
+             priority {MOVED} {words}; {ip} rule del priority {number} {words}"
+        ));
     }
     let networks = overlay.networks.iter();
     let family = networks.filter(|net| net.addr().is_ipv6() == rule.ipv6);
-    family
-        .map(|net| format!("{ip} rule add to {net} lookup main priority {}", number - 1))
-        .collect()
+    let before = before.unwrap_or(MOVED - 1);
+    commands
+        .extend(family.map(|net| format!("{ip} rule add to {net} lookup main priority {before}")));
+    commands
 }
 
 fn way(route: &Route) -> String {
@@ -311,13 +367,14 @@ mod tests {
     fn rules_of_vpns_vrfs_and_several_uplinks_are_usual() {
         for more in [
             // wg-quick
-            "link wg0 wireguard\nroute default dev wg0 table 51820\nrule 32764 lookup 254 suppress_prefixlength 0\nrule 32765 lookup 51820",
+            "link wg0 wireguard\nroute default dev wg0 table 51820\nrule 32764 lookup 254 suppress_prefixlength 0\nrule 32765 not fwmark 0xca6c lookup 51820\nlookup subnet 10.5.7.1 dev flannel.1 via 10.5.7.0",
             // Tailscale
             "link tailscale0 tun\nroute 100.100.100.100 dev tailscale0 table 52\nrule 5210 fwmark 524288 lookup 254\nrule 5250 fwmark 524288 unreachable\nrule 5270 lookup 52",
             // An uplink of its own for what comes from its address
             "rule 100 from 10.1.2.95/32 lookup 7\nroute default via 10.1.2.1 dev eth1 table 7",
             "rule 1000 lookup 0\nlink blue vrf\nlink eth1 master blue\nroute 10.5.7.0/24 via 10.9.0.1 dev eth1 table 10",
             // Without the kernel's word on it
+            "rule 100 not to 10.9.0.0/16 lookup 7\nroute default dev tun0 table 7",
             "rule 100 lookup 7\nroute default dev tun0 table 7",
             "rule 100 to 10.6.0.0/16 unreachable",
             "rule 100 to 10.5.1.0/24 lookup 7",
@@ -325,6 +382,97 @@ mod tests {
             "rule 100 to 10.5.7.0/24 lookup 7\nroute 10.5.7.0/24 via 10.5.7.0 dev flannel.1 onlink table 7",
         ] {
             assert!(with(more).is_empty(), "{more}: {:?}", with(more));
+        }
+    }
+
+    const WG_QUICK: &str = "link wg0 wireguard
+        route default dev wg0 table 51820
+        rule 32764 lookup 254 suppress_prefixlength 0
+        rule 32765 not fwmark 0xca6c lookup 51820
+        lookup subnet 10.5.7.1 dev flannel.1 via 10.5.7.0
+        lookup subnet 10.5.9.1 dev wg0 table 51820";
+
+    #[test]
+    fn where_main_has_no_way_the_rule_behind_it_takes_nothing_from_it() {
+        let route = "route 10.5.9.0/24 via 10.5.9.0 dev flannel.1 onlink";
+        let mac = r#""vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:07"}}"#;
+        let host = HOST.replace(r#""vxlan"}"#, mac);
+        let text = format!("{host}\n{WG_QUICK}").replace(route, "");
+        assert!(findings(&text, 204).is_empty(), "{text}");
+        assert_eq!(findings(&text, 205).len(), 1);
+        // Asked before main it takes all of it.
+        let first = WG_QUICK
+            .replace("rule 32765", "rule 100")
+            .replace("dev flannel.1 via 10.5.7.0", "dev wg0 table 51820");
+        let found = with(&first);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].title.contains("not from all fwmark 0xca6c"),
+            "{}",
+            found[0].title
+        );
+        assert!(found[0].title.contains("and 1 more"), "{}", found[0].title);
+    }
+
+    #[test]
+    fn a_host_that_is_not_in_the_overlay_may_lead_it_where_it_wants() {
+        let lines = HOST.lines().filter(|line| !line.contains("flannel.1"));
+        let outside: Vec<&str> = lines.filter(|line| !line.contains("10.5.1.0")).collect();
+        let outside = outside.join("\n");
+        for more in [
+            WG_QUICK,
+            "rule 100 to 10.5.0.0/16 lookup 7\nroute default dev tun0 table 7",
+            "route 10.5.7.128/25 via 10.1.1.77 dev eth0",
+        ] {
+            let more = more.replace("dev flannel.1 via 10.5.7.0", "dev wg0 table 51820");
+            let found = findings(&format!("{outside}\n{more}"), 204);
+            assert!(found.is_empty(), "{more}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_many_leases_is_looked_at_too() {
+        let lease = |n: u32| {
+            let (high, low) = (n / 200, n % 200);
+            format!(
+                "key v3 /coreos.com/network/subnets/10.{}.{low}.0-24 {{\"PublicIP\":\"10.2.{high}.{low}\",\"BackendType\":\"vxlan\"}}\n",
+                64 + high
+            )
+        };
+        let leases: String = (0..1400).map(lease).collect();
+        let text = format!("{HOST}{leases}").replace("10.5.0.0/16", "10.0.0.0/8");
+        let route = "route 10.70.199.0/24 via 10.70.199.0 dev flannel.1 onlink";
+        for rule in [
+            "rule 100 to 10.70.199.0/24 unreachable",
+            "rule 100 to 10.70.199.128/25 unreachable",
+            "rule 100 to 10.64.0.0/10 unreachable",
+            "rule 100 unreachable\nlookup subnet 10.70.199.1 refused EHOSTUNREACH",
+        ] {
+            let found = findings(&format!("{text}{route}\n{rule}"), 204);
+            assert_eq!(found.len(), 1, "{rule}: {found:?}");
+            let named = found[0]
+                .title
+                .contains("10.70.199.0/24 (lease of 10.2.6.199)");
+            assert!(named, "{}", found[0].title);
+        }
+    }
+
+    #[test]
+    fn the_very_first_rule_for_all_the_world_is_renumbered_and_not_deleted() {
+        for number in [0, 1] {
+            let rule = format!("rule {number} lookup 7\nroute default dev tun0 table 7");
+            let text = format!("{rule}\nlookup subnet 10.5.7.1 dev tun0\n");
+            let host = HOST.replace("rule 0 lookup 255", "");
+            let found = findings(&format!("{host}{text}"), 204);
+            assert_eq!(found.len(), 1, "{found:?}");
+            let fix = &found[0].fix;
+            assert_eq!(fix.len(), 2, "{fix:?}");
+            let comment = format!("; ip rule del priority {number} from all lookup 7");
+            assert!(
+                fix[0].starts_with("# ") && fix[0].ends_with(&comment),
+                "{fix:?}"
+            );
+            assert_eq!(fix[1], "ip rule add to 10.5.0.0/16 lookup main priority 99");
         }
     }
 }

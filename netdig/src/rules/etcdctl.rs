@@ -41,8 +41,27 @@ impl Verb {
     }
 }
 
+/// The command that asks for the user's password, with ` && ` behind it; nothing without a user.
+fn ask(view: &View<'_>) -> String {
+    let user = view.context.registry.login.user.as_deref();
+    user.map_or_else(String::new, |user| {
+        let prompt = quoted(&format!("{user}'s password in etcd: "));
+        format!("read -rsp {prompt} PW && ")
+    })
+}
+
 /// `ETCDCTL_API=3 etcdctl --endpoints http://10.1.1.95:2379 put`, as the API wants it.
 pub fn etcdctl(view: &View<'_>, api: ApiVersion, verb: Verb) -> String {
+    command(view, api, verb, "")
+}
+
+/// The same where its output is captured or its input fed: etcdctl would print its question
+/// among the output, and take the answer from the input. The password is in `$PW`.
+pub fn unasked(view: &View<'_>, api: ApiVersion, verb: Verb) -> String {
+    command(view, api, verb, ":\"$PW\"")
+}
+
+fn command(view: &View<'_>, api: ApiVersion, verb: Verb, password: &str) -> String {
     let registry = &view.context.registry;
     let number = match api {
         ApiVersion::V2 => 2,
@@ -52,7 +71,7 @@ pub fn etcdctl(view: &View<'_>, api: ApiVersion, verb: Verb) -> String {
         urls if urls.is_empty() => String::new(),
         urls => format!(" --endpoints {}", quoted(&urls.join(","))),
     };
-    let login = login(registry, api);
+    let login = login(registry, api, password);
     let verb = verb.words(api);
     format!("ETCDCTL_API={number} etcdctl{endpoints}{login} {verb}")
 }
@@ -73,21 +92,21 @@ fn answering(registry: &Registry) -> Vec<&str> {
 }
 
 /// Options of certificates and of the user; etcdctl asks for a password that it is not given.
-fn login(registry: &Registry, api: ApiVersion) -> String {
+fn login(registry: &Registry, api: ApiVersion, password: &str) -> String {
     let login = &registry.login;
     let [cacert, cert, key, user] = match api {
         ApiVersion::V2 => ["--ca-file", "--cert-file", "--key-file", "--username"],
         ApiVersion::V3 => ["--cacert", "--cert", "--key", "--user"],
     };
     let given = [
-        (cacert, &login.cacert),
-        (cert, &login.cert),
-        (key, &login.key),
-        (user, &login.user),
+        (cacert, &login.cacert, ""),
+        (cert, &login.cert, ""),
+        (key, &login.key, ""),
+        (user, &login.user, password),
     ];
-    let given = given.into_iter().filter_map(|(option, value)| {
+    let given = given.into_iter().filter_map(|(option, value, behind)| {
         let value = value.as_deref()?;
-        Some(format!(" {option} {}", quoted(value)))
+        Some(format!(" {option} {}{behind}", quoted(value)))
     });
     let mut options: String = given.collect();
     // v2's etcdctl has no such option.
@@ -106,10 +125,11 @@ pub fn put(view: &View<'_>, api: ApiVersion, key: &str, value: &str) -> String {
 /// The command that writes to one key what stands in another one, or in the same: nothing where
 /// the first cannot be read, since an empty value is worse than none.
 pub fn copy(view: &View<'_>, from: (ApiVersion, &str), to: (ApiVersion, &str)) -> String {
-    let get = etcdctl(view, from.0, Verb::Value);
-    let put = etcdctl(view, to.0, Verb::Put);
+    let ask = ask(view);
+    let get = unasked(view, from.0, Verb::Value);
+    let put = unasked(view, to.0, Verb::Put);
     format!(
-        "value=\"$({get} {})\" && [ -n \"$value\" ] && {put} {} \"$value\"",
+        "{ask}value=\"$({get} {})\" && [ -n \"$value\" ] && {put} {} \"$value\"",
         operand(from.1),
         operand(to.1)
     )
@@ -184,6 +204,23 @@ mod tests {
             command(registry, ApiVersion::V2, Verb::Delete),
             "ETCDCTL_API=2 etcdctl --endpoints https://10.1.1.95:2379 --ca-file '/etc/ca of \
              etcd.pem' --cert-file /c.pem --key-file /k.pem --username root rm"
+        );
+    }
+
+    #[test]
+    fn a_captured_command_does_not_ask_for_the_password() {
+        let mut context = context("");
+        let key = (ApiVersion::V3, "/a/config");
+        let to = (ApiVersion::V2, "/b/config");
+        let without = copy(&View::new(&context, None), key, to);
+        assert!(
+            without.starts_with("value=\"$(ETCDCTL_API=3 etcdctl get "),
+            "{without}"
+        );
+        context.registry.login.user = Some("o'x".to_owned());
+        assert_eq!(
+            copy(&View::new(&context, None), key, to),
+            r#"read -rsp 'o'\''x'\''s password in etcd: ' PW && value="$(ETCDCTL_API=3 etcdctl --user 'o'\''x':"$PW" get --print-value-only /a/config)" && [ -n "$value" ] && ETCDCTL_API=2 etcdctl --username 'o'\''x':"$PW" set /b/config "$value""#
         );
     }
 

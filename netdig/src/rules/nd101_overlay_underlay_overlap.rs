@@ -1,11 +1,13 @@
 //! ND101: the overlay's range and something of the underlay overlap.
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
 use super::collisions::{self, Caught, Collision, Links};
 use super::renumber;
 use super::view::Overlay;
-use super::{Draft, Rule, View, by_hand};
+use super::{Draft, Rule, View, by_hand, way_out};
 use crate::context::Part;
 use crate::context::flannel::Lease;
 use crate::context::net::{Route, RouteKind};
@@ -34,8 +36,14 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         let collides = collisions.iter().any(|one| !one.weak) || !swallowed.is_empty();
         let mut caught = collisions::caught(view, overlay, collides);
         caught.retain(|one| one.confidence > Confidence::Inconclusive);
-        let led = misled(view, overlay, &mut caught);
-        found.extend(led.into_iter().map(|one| misled_draft(overlay, &one)));
+        let led = misled(&mut caught, |address| {
+            by_hand::into_overlay(view, overlay, address)
+        });
+        found.extend(led.iter().map(|one| misled_draft(overlay, one)));
+        let led = misled(&mut caught, |address| {
+            by_hand::of_before(view, overlay, address)
+        });
+        found.extend(led.iter().map(|one| before_draft(overlay, one)));
         if collides || !caught.is_empty() {
             found.push(draft(view, overlay, &collisions, &swallowed, &caught));
         }
@@ -95,18 +103,18 @@ fn two_draft(view: &View<'_>, one: &Overlay<'_>, other: &Overlay<'_>, part: IpNe
         .confidence(Confidence::Likely)
 }
 
-/// A route set by hand, and the destinations that it leads to the overlay's device.
+/// A route that is not of the overlay's range, and the destinations that it leads to the
+/// overlay's device.
 type Misled<'a, 'v> = (&'a Route, Vec<Caught<'v>>);
 
-/// Takes from `caught` what no range of flannel's brought there.
+/// Takes from `caught` what no range of flannel's brought there, or none that it still has.
 fn misled<'a, 'v>(
-    view: &View<'a>,
-    overlay: &Overlay<'_>,
     caught: &mut Vec<Caught<'v>>,
+    route_of: impl Fn(IpAddr) -> Option<&'a Route>,
 ) -> Vec<Misled<'a, 'v>> {
     let mut all: Vec<Misled<'a, 'v>> = Vec::new();
     caught.retain(|one| {
-        let Some(route) = by_hand::into_overlay(view, overlay, one.address) else {
+        let Some(route) = route_of(one.address) else {
             return true;
         };
         match all
@@ -121,10 +129,35 @@ fn misled<'a, 'v>(
     all
 }
 
-fn misled_draft(overlay: &Overlay<'_>, (route, caught): &Misled<'_, '_>) -> Draft {
+fn misled_draft(overlay: &Overlay<'_>, one: &Misled<'_, '_>) -> Draft {
+    let why = "It is neither the route of the overlay's network nor one of a lease: flannel did \
+               not set it.";
+    led_draft(overlay, one, "", why).fix(by_hand::delete(one.0))
+}
+
+/// The configuration has another range already, and this host does not know it yet.
+fn before_draft(overlay: &Overlay<'_>, one: &Misled<'_, '_>) -> Draft {
+    let end = ": flanneld was not restarted since its range was changed";
+    let why = format!(
+        "The configuration has the range {}, and this route is of the one that flanneld on this \
+         host was started with: it reads its configuration only then.",
+        overlay.name()
+    );
+    let restart = way_out::RESTART.map(str::to_owned);
+    led_draft(overlay, one, end, &why)
+        .fix_all(restart)
+        .comes_of(Code(407))
+}
+
+fn led_draft(
+    overlay: &Overlay<'_>,
+    (route, caught): &Misled<'_, '_>,
+    end: &str,
+    why: &str,
+) -> Draft {
     let (first, dev) = (&caught[0], route.dev().unwrap_or_default());
     let title = format!(
-        "the route {} dev {dev} takes {} {}{} into the {}",
+        "the route {} dev {dev} takes {} {}{} into the {}{end}",
         route.to,
         first.role.name(),
         first.address,
@@ -135,8 +168,7 @@ fn misled_draft(overlay: &Overlay<'_>, (route, caught): &Misled<'_, '_>) -> Draf
     let confidence = caught.iter().map(|one| one.confidence).min();
     Draft::new(format!("{} {route}", overlay.key()), title)
         .because(format!(
-            "It is neither the route of the overlay's network nor one of a lease: flannel did not \
-             set it. {} {} is no container, and no lease covers it: packets for it are lost in the \
+            "{why} {} {} is no container, and no lease covers it: packets for it are lost in the \
              tunnel without an error that reaches the sender.",
             capital(first.role.name()),
             first.address
@@ -144,7 +176,6 @@ fn misled_draft(overlay: &Overlay<'_>, (route, caught): &Misled<'_, '_>) -> Draf
         .seen_all(overlay.origin.iter().cloned())
         .seen(Evidence::new("route", route.to_string(), what))
         .seen_all(caught.iter().take(SHOWN).map(caught_evidence))
-        .fix(by_hand::delete(route))
         .confidence(confidence.unwrap_or(Confidence::Likely))
 }
 
@@ -292,10 +323,7 @@ fn without(routes: &[&Route]) -> Vec<String> {
     }
     let leads = routes.iter().any(|route| !by_hand::refuses(route));
     if leads {
-        commands.push(
-            "# a network that is really there, and needed, stays: then give the overlay another range"
-                .to_owned(),
-        );
+        commands.push(by_hand::STAYS.to_owned());
     }
     commands
 }

@@ -483,3 +483,65 @@ fn a_route_set_by_hand_to_the_overlays_device_is_named_and_taken_away() {
     );
     assert!(only(&network).fix.join("\n").contains("etcdctl"));
 }
+
+/// The configuration has another range, and this host's flanneld runs with the one of before.
+#[test]
+fn flannels_own_route_of_a_range_that_was_changed_is_not_set_by_hand() {
+    let old = host(
+        "10.1.0.0/16",
+        "10.1.88.0/24",
+        "key v3 /coreos.com/network/subnets/10.1.13.0-24 {\"PublicIP\":\"10.1.1.187\"}\nnameserver 10.1.0.2",
+    );
+    let text = old.replace(
+        "\"Network\":\"10.1.0.0/16\"",
+        "\"Network\":\"172.16.0.0/16\"",
+    );
+    for route in [
+        "route 10.1.0.0/16 dev flannel0",
+        "route 10.1.0.0/16 dev flannel0 proto kernel",
+    ] {
+        let text = text.replace("route 10.1.0.0/16 dev flannel0", route);
+        let report = report(&text);
+        let of = |code| {
+            let mut all = report.findings.iter().filter(|one| one.code == Code(code));
+            let one = all.next().expect("a finding").clone();
+            assert!(all.next().is_none());
+            one
+        };
+        let one = of(101);
+        assert!(
+            one.title
+                .starts_with("the route 10.1.0.0/16 dev flannel0 takes nameserver 10.1.0.2")
+                && one
+                    .title
+                    .ends_with("flanneld was not restarted since its range was changed"),
+            "{}",
+            one.title
+        );
+        assert_eq!(
+            one.fix[1..],
+            ["systemctl restart flanneld", "systemctl restart docker"]
+        );
+        assert_eq!(one.cause, Some(Code(407)));
+        let nameserver = of(102);
+        assert_eq!(nameserver.cause, Some(Code(101)));
+        assert_eq!(nameserver.fix[1], "systemctl restart flanneld");
+        let pinned = "ip route replace 10.1.0.2/32 via 10.1.1.1 dev eth0".to_owned();
+        assert!(nameserver.fix.contains(&pinned), "{:?}", nameserver.fix);
+        for one in &report.findings {
+            assert!(!one.fix.join("\n").contains("route del"), "{one:?}");
+        }
+    }
+    // The range is the one that it has: another is wanted.
+    assert!(only(&old).fix.join("\n").contains("etcdctl"));
+}
+
+#[test]
+fn a_wider_route_beside_that_of_the_range_is_set_by_hand() {
+    let more = "route 10.0.0.0/8 dev flannel0\nlookup etcd 10.9.7.9 dev flannel0";
+    let text = host("10.77.0.0/16", "10.77.5.0/24", more);
+    assert_eq!(only(&text).fix, ["ip route del 10.0.0.0/8 dev flannel0"]);
+    // Alone it is what was before the range was made smaller.
+    let alone = text.replace("route 10.77.0.0/16 dev flannel0\n", "");
+    assert_eq!(only(&alone).fix[1], "systemctl restart flanneld");
+}

@@ -130,14 +130,26 @@ fn others(view: &View<'_>, links: &Links<'_>, overlay: &Overlay<'_>, ipv6: bool)
     if let Some(docker) = &view.context.files.docker
         && let Some(bip) = docker.bip.filter(|bip| of_it(*bip))
     {
+        // Given in both places, dockerd does not start.
+        let in_file = docker.place.file.ends_with(".json");
+        let (who, fix) = match in_file {
+            true => (
+                format!("bip in {}", docker.place.file),
+                format!(
+                    "# take \"bip\" out of {}: flannel's options name the subnet",
+                    docker.place.file
+                ),
+            ),
+            false => (
+                "dockerd's --bip".to_owned(),
+                "# start docker after flanneld, with the options of subnet.env:".to_owned(),
+            ),
+        };
         said.push(Said {
-            who: "dockerd's --bip".to_owned(),
+            who,
             net: bip,
             evidence: Evidence::new("file", docker.place.to_string(), format!("bip {bip}")),
-            fix: vec![
-                "# start docker after flanneld, with the options of subnet.env:".to_owned(),
-                "systemctl restart docker".to_owned(),
-            ],
+            fix: vec![fix, "systemctl restart docker".to_owned()],
         });
     }
     let addresses = view.context.net.addresses.iter();
@@ -187,7 +199,7 @@ fn anew(bridge: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use crate::context::Context;
-    use crate::context::files::{Docker, SubnetEnv};
+    use crate::context::files::{Docker, Place, SubnetEnv};
     use crate::finding::{Code, Finding};
     use crate::rules::{View, evaluate, testing};
 
@@ -264,5 +276,29 @@ mod tests {
                 .title
                 .contains("dockerd's --bip has 192.168.77.1/24")
         );
+    }
+
+    #[test]
+    fn a_bip_of_daemon_json_has_to_go_from_there() {
+        let mut context = host("docker0", "192.168.13.1/24", "");
+        context.files.docker = Some(Docker {
+            place: Place {
+                file: "/etc/docker/daemon.json".to_owned(),
+                line: 0,
+            },
+            bip: Some("192.168.77.1/24".parse().expect("a bip")),
+            ..Docker::default()
+        });
+        let found = found(&context);
+        assert!(
+            found[0]
+                .title
+                .starts_with("bip in /etc/docker/daemon.json has 192.168.77.1/24"),
+            "{}",
+            found[0].title
+        );
+        let takes_out =
+            |line: &String| line.contains("take \"bip\" out of /etc/docker/daemon.json");
+        assert!(found[0].fix.iter().any(takes_out), "{:?}", found[0].fix);
     }
 }

@@ -38,6 +38,80 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
         {
             found.push(draft(view, config, bound, &wrong));
         }
+        found.extend(useless(view, config));
+    }
+}
+
+/// A configuration by which no subnet can be leased at all (flannel's subnet/config.go).
+fn useless(view: &View<'_>, config: &NetworkConfig) -> Option<Draft> {
+    let v4 = config.network.map(IpNet::V4);
+    let v6 = config.ipv6_network.map(IpNet::V6);
+    let lengths = [
+        ("SubnetLen", v4, config.subnet_len),
+        ("IPv6SubnetLen", v6, config.ipv6_subnet_len),
+    ];
+    let length = lengths.into_iter().find_map(|(name, network, length)| {
+        let network = network?;
+        let (least, most) = (network.prefix_len() + 2, network.max_prefix_len() - 2);
+        let right = usual_length(network);
+        ((length < least || length > most) && least <= most).then(|| {
+            let why = match length < least {
+                true => format!("{network} has to hold four subnets, of /{least} or longer"),
+                false => format!("subnets longer than /{most} have no room for a container"),
+            };
+            (
+                name,
+                Value::from(right),
+                format!("{name} {length} in {}: {why}", config.origin.key),
+            )
+        })
+    });
+    let v4 = config.subnet_min.zip(config.subnet_max);
+    let v6 = config.ipv6_subnet_min.zip(config.ipv6_subnet_max);
+    let pairs = [
+        (
+            "SubnetMin",
+            v4.map(|(min, max)| (IpAddr::V4(min), IpAddr::V4(max))),
+        ),
+        (
+            "IPv6SubnetMin",
+            v6.map(|(min, max)| (IpAddr::V6(min), IpAddr::V6(max))),
+        ),
+    ];
+    let turned = pairs.into_iter().find_map(|(name, pair)| {
+        let (min, max) = pair.filter(|(min, max)| min > max)?;
+        let title = format!(
+            "{name} {min} in {} is behind its end {max}",
+            config.origin.key
+        );
+        Some((name, Value::String(max.to_string()), title))
+    });
+    let (name, right, title) = length.or(turned)?;
+    let origin = &config.origin;
+    let draft = Draft::new(format!("{} {} useless", origin.api, origin.key), title)
+        .because(
+            "By this no subnet can be leased: a flanneld that starts refuses the configuration, \
+             or finds nothing free, and writes no subnet.env. Hosts that run go on with what they \
+             have until they are started anew.",
+        )
+        .seen(Evidence::new(
+            origin.source(),
+            origin.place(),
+            "no subnet can be leased by it",
+        ));
+    let command = renumber::rewritten(view, config, |map| {
+        map.insert(name.to_owned(), right.clone());
+    });
+    let draft = command.into_iter().fold(draft, Draft::fix);
+    Some(draft.fix("systemctl restart flanneld"))
+}
+
+/// What flannel takes where nothing is said.
+fn usual_length(network: IpNet) -> u8 {
+    match network {
+        IpNet::V4(net) if net.prefix_len() <= 22 => 24,
+        IpNet::V6(net) if net.prefix_len() <= 62 => 64,
+        net => net.prefix_len() + 2,
     }
 }
 
@@ -169,6 +243,28 @@ mod tests {
             r#"{"EnableIPv6":true,"Network":"10.0.0.0/8","IPv6Network":"fd00::/48","IPv6SubnetMin":"fd00:0:0:1::7"}"#,
         );
         assert!(v6[0].starts_with("IPv6SubnetMin"), "{v6:?}");
+    }
+
+    #[test]
+    fn a_configuration_without_a_subnet_to_lease_is_told() {
+        for (config, said) in [
+            (
+                r#"{"Network":"10.66.0.0/16","SubnetMin":"10.66.200.0","SubnetMax":"10.66.100.0"}"#,
+                "SubnetMin 10.66.200.0 in /coreos.com/network/config is behind its end 10.66.100.0",
+            ),
+            (
+                r#"{"Network":"10.66.0.0/16","SubnetLen":8}"#,
+                "SubnetLen 8 in /coreos.com/network/config: 10.66.0.0/16 has to hold four subnets, \
+                 of /18 or longer",
+            ),
+            (
+                r#"{"Network":"10.66.0.0/16","SubnetLen":31}"#,
+                "SubnetLen 31 in /coreos.com/network/config: subnets longer than /30 have no room \
+                 for a container",
+            ),
+        ] {
+            assert_eq!(titles(config), [said]);
+        }
     }
 
     #[test]

@@ -71,8 +71,14 @@ fn draft(view: &View<'_>, passage: &Passage<'_>, name: &str, link: Option<&str>)
             passage.link
         ),
     };
-    let both = [ALL_V4, ALL_V6].into_iter().filter(|all| *all != name);
-    let others = both.filter_map(|all| Some((all, view.context.sysctl(all)?)));
+    // Of the same family, where a link's own switch is off.
+    let all = if network.addr().is_ipv6() {
+        ALL_V6
+    } else {
+        ALL_V4
+    };
+    let others = Some(all).filter(|all| *all != name);
+    let others = others.and_then(|all| Some((all, view.context.sysctl(all)?)));
     let switch = settable(name, link);
     Draft::new(name, format!("{name} is 0: {lost}"))
         .because(
@@ -83,7 +89,7 @@ fn draft(view: &View<'_>, passage: &Passage<'_>, name: &str, link: Option<&str>)
         .fix(format!("sysctl -w {}", quoted(&format!("{switch}=1"))))
         .fix("# so that it stays after the next boot:")
         .fix(format!(
-            "echo {} > /etc/sysctl.d/90-netdig-forward.conf",
+            "echo {} >> /etc/sysctl.d/90-netdig-forward.conf",
             quoted(&format!("{switch} = 1"))
         ))
         .seen(Evidence::new(

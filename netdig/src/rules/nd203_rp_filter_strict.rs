@@ -113,7 +113,7 @@ fn unleased<'v>(view: &'v View<'_>, overlay: &Overlay<'_>) -> Vec<Astray<'v>> {
         route.kind == RouteKind::Unicast
             && overlay.networks.iter().any(inside)
             && !overlay.is_own(route.to)
-            && collisions::is_of_one_lease(overlay, route)
+            && collisions::is_of_one_lease(view, overlay, route)
     });
     let astray = routes.filter_map(|route| {
         let dev = route.dev().filter(|dev| !overlay.links.contains(dev))?;

@@ -1,4 +1,5 @@
 //! Routes that no lease backs, and those that only look like it.
+use crate::finding::Confidence;
 use crate::rules::testing::findings;
 
 const HOST: &str = r#"
@@ -25,8 +26,88 @@ fn a_route_without_a_lease_is_stale() {
     assert!(found[0].title.contains("192.168.77.0/24 via 10.1.1.177"));
     assert_eq!(
         found[0].fix,
-        ["ip route del 192.168.77.0/24 via 10.1.1.177 dev eth0"]
+        [
+            "ip route del 192.168.77.0/24 via 10.1.1.177 dev eth0",
+            STAYS
+        ]
     );
+    // It may be a network that somebody has there.
+    assert_eq!(found[0].confidence, Confidence::Likely);
+    let through = with("route 192.168.77.0/24 via 192.168.77.0 dev flannel0 onlink");
+    assert_eq!(through[0].confidence, Confidence::Certain);
+    assert_eq!(through[0].fix.len(), 1);
+}
+
+const STAYS: &str =
+    "# a network that is really there, and needed, stays: then give the overlay another range";
+
+#[test]
+fn a_network_behind_the_underlays_router_is_nd101s() {
+    let router = "route default via 10.1.1.1 dev eth0\n";
+    for line in [
+        "route 192.168.77.0/24 via 10.1.1.1 dev eth0 proto static",
+        "route 192.168.77.0/24 via 10.1.1.9 dev eth0 proto static",
+        "route 192.168.77.0/24 via 10.1.1.1 dev eth0",
+    ] {
+        let text = format!("{HOST}\n{router}{line}");
+        assert!(findings(&text, 204).is_empty(), "{line}");
+        let found = findings(&text, 101);
+        assert_eq!(found.len(), 1, "{line}");
+        assert!(found[0].fix.contains(&STAYS.to_owned()), "{:?}", found[0]);
+    }
+    // Where a lease has it, it is the lease's packets that go there.
+    let leased = "route 192.168.13.0/24 via 10.1.1.1 dev eth0 proto static";
+    let text = format!("{HOST}\n{router}{leased}");
+    assert_eq!(findings(&text, 204).len(), 1);
+    assert!(findings(&text, 101).is_empty());
+}
+
+#[test]
+fn a_part_of_this_hosts_own_subnet_that_is_led_away_is_found_once() {
+    for (to, dev) in [
+        ("192.168.69.128/25", "eth0"),
+        ("192.168.69.77/32", "eth0"),
+        ("192.168.69.128/25", "eth0 proto static"),
+        ("192.168.69.0/25", "flannel0"),
+    ] {
+        let text = format!("{HOST}\nroute {to} via 10.1.1.1 dev {dev}");
+        let found = findings(&text, 204);
+        assert_eq!(found.len(), 1, "{to} {dev}: {found:?}");
+        let title = format!("the route {to} via 10.1.1.1 dev");
+        let own = "takes packets away from this host's own subnet 192.168.69.0/24";
+        assert!(found[0].title.starts_with(&title), "{}", found[0].title);
+        assert!(found[0].title.ends_with(own), "{}", found[0].title);
+        let fix = format!("ip route del {to} via 10.1.1.1 dev");
+        assert!(found[0].fix[0].starts_with(&fix), "{:?}", found[0].fix);
+        assert!(findings(&text, 101).is_empty());
+    }
+    let bridge = "route 192.168.69.0/24 dev docker0 scope link";
+    let whole = "route 192.168.69.0/24 via 10.1.1.1 dev eth0";
+    let text = HOST.replace(bridge, whole);
+    assert_eq!(findings(&text, 204).len(), 1);
+    // The bridge's own wins.
+    assert!(with(&format!("{whole} metric 100")).is_empty());
+}
+
+#[test]
+fn what_stands_on_this_host_may_have_a_part_of_its_subnet() {
+    for more in [
+        "link docker0 bridge\nroute 192.168.69.128/25 via 192.168.69.5 dev docker0",
+        "link virbr0 bridge\nroute 192.168.69.128/25 via 192.168.122.5 dev virbr0",
+        "link veth7 veth\nroute 192.168.69.7 via 169.254.1.1 dev veth7",
+        "route 192.168.69.128/25 via 10.1.1.1 dev eth0 proto bird",
+        "route 192.168.69.128/25 via 192.168.69.9 dev eth0",
+        // A peer's own address, pinned to the underlay as ND103 proposes it.
+        "key v2 /coreos.com/network/subnets/192.168.14.0-24 {\"PublicIP\":\"192.168.69.200\"}\nroute 192.168.69.200 via 10.1.1.1 dev eth0",
+        "route 192.168.69.128/25 via 10.1.1.1 dev eth0\nlookup subnet 192.168.69.129 dev docker0",
+        "rule 100 from 10.9.0.0/16 lookup 7\nrule 32766 lookup 254\nroute 192.168.69.128/25 via 10.1.1.1 dev eth0 table 7",
+    ] {
+        assert!(with(more).is_empty(), "{more}: {:?}", with(more));
+    }
+    // The only card of a machine that is a container itself.
+    let card = HOST.replace("link eth0", "link eth0 veth");
+    let text = format!("{card}\nroute 192.168.69.128/25 via 10.1.1.1 dev eth0");
+    assert_eq!(findings(&text, 204).len(), 1);
 }
 
 #[test]
@@ -216,8 +297,9 @@ fn many_stale_routes_are_one_finding() {
             .title
             .contains("192.168.100.0/24 via 10.1.1.177 dev eth0 and 19 more")
     );
-    assert_eq!(found[0].fix.len(), 9);
+    assert_eq!(found[0].fix.len(), 10);
     assert_eq!(found[0].fix[8], "# and so for 12 more routes");
+    assert_eq!(found[0].fix[9], STAYS);
 }
 
 #[test]
@@ -226,4 +308,31 @@ fn one_address_pinned_to_the_underlay_is_no_stale_route() {
     assert!(with("route 192.168.0.53 via 10.1.1.1 dev eth0").is_empty());
     // Taken out of a lease, it takes packets away.
     assert_eq!(with("route 192.168.13.53 via 10.1.1.1 dev eth0").len(), 1);
+}
+
+/// vxlan was given up for udp, and flannel.1 stays with what flanneld set then.
+#[test]
+fn a_route_through_the_device_that_a_change_of_backend_left_takes_the_lease_away() {
+    let left = "link flannel.1 vxlan vni 1\naddress 192.168.69.0/32 dev flannel.1
+        route 192.168.13.0/24 via 192.168.13.0 dev flannel.1 onlink";
+    let found = with(left);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let delete = "ip route del 192.168.13.0/24 via 192.168.13.0 dev flannel.1";
+    assert_eq!(found[0].fix, [delete]);
+    let host_gw = VXLAN.replace("\"vxlan\"", "\"host-gw\"");
+    let found = findings(&format!("{host_gw}{OWN}"), 204);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let right = "ip route replace 10.5.7.0/24 via 10.1.1.187 dev eth0".to_owned();
+    assert!(found[0].fix.contains(&right), "{:?}", found[0].fix);
+}
+
+#[test]
+fn a_host_that_still_runs_with_the_backend_of_before_has_its_device() {
+    // Others have changed, or the configuration has: ND406 speaks of it.
+    let key = "10.5.7.0-24 {\"PublicIP\":\"10.1.1.187\",\"BackendType\":";
+    let other = VXLAN.replace(&format!("{key}\"vxlan\""), &format!("{key}\"udp\""));
+    assert_ne!(other, VXLAN);
+    assert!(findings(&format!("{other}{OWN}"), 204).is_empty());
+    let config = VXLAN.replace("{\"Type\":\"vxlan\"}", "{\"Type\":\"udp\"}");
+    assert!(findings(&format!("{config}{OWN}"), 204).is_empty());
 }

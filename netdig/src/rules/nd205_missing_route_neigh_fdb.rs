@@ -6,7 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::prefixes::Index;
 use super::renumber::{self, quoted};
-use super::view::Overlay;
+use super::view::{Overlay, flannel_backend};
 use super::{Draft, Rule, View, backend};
 use crate::context::Part;
 use crate::context::flannel::Lease;
@@ -32,14 +32,13 @@ pub const RULE: Rule = Rule {
 
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     for overlay in &view.overlays {
-        // A host that is not in the overlay has nothing of it to miss.
-        if overlay.own_subnet.is_none() {
+        // A host that is not in the overlay has nothing of it to miss; of one that runs with
+        // another backend than the configuration names, ND406 tells.
+        let other = |own: &Lease| Some(&own.backend) != overlay.backend.as_ref();
+        if overlay.own_subnet.is_none() || overlay.own_lease().is_some_and(other) {
             continue;
         }
-        if let Some(draft) = no_device(view, overlay) {
-            found.push(draft);
-            continue;
-        }
+        found.extend(no_device(view, overlay));
         let routes = exact_routes(view);
         match overlay.backend.as_deref() {
             Some("vxlan") => vxlan(view, overlay, &routes, found),
@@ -50,22 +49,28 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     }
 }
 
-/// This host has a lease, and nothing that could carry a packet to the others'.
+/// This host has a lease, and nothing that could carry a packet to the others' of one family.
 fn no_device(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
-    let missing = match overlay.backend.as_deref()? {
-        "vxlan" => backend::vtep(view, overlay).is_none(),
-        "udp" => overlay.links.is_empty(),
-        _ => return None,
+    let own = overlay.own_lease()?;
+    let carried = |ipv6: bool| match overlay.backend.as_deref() {
+        Some("vxlan") => backend::vtep_of(view, overlay, ipv6).is_some(),
+        Some("udp") => ipv6 || tun(view, overlay).is_some(),
+        _ => true,
     };
-    let (own, other) = (overlay.own_lease()?, overlay.remote_leases().next()?);
-    // A host that runs with another backend than the configuration names has another device.
-    if !missing || overlay.backend.as_ref() != Some(&own.backend) {
-        return None;
-    }
+    let missed = |ipv6: bool| {
+        let mine = own.subnet_in(ipv6).filter(|_| !carried(ipv6))?;
+        let mut others = overlay.remote_leases();
+        let other = others.find_map(|lease| {
+            let wanted = Wanted::of(lease, ipv6)?;
+            (lease.backend == own.backend && !backend::lacks_mac(lease)).then_some(wanted)
+        })?;
+        Some((mine, other, ipv6))
+    };
+    let (mine, other, ipv6) = missed(false).or_else(|| missed(true))?;
     let title = format!(
-        "flannel's device is missing: this host has the lease {}, and no route leads to {}",
-        own.subnet,
-        backend::named(other)
+        "{}: this host has the lease {mine}, and no route leads to {}",
+        absent(view, own, ipv6),
+        named(&other)
     );
     let draft = Draft::new(format!("{} device", overlay.key()), title)
         .because(
@@ -80,6 +85,24 @@ fn no_device(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
         .comes_of(Code(304))
         .comes_of(Code(405));
     Some(draft)
+}
+
+/// What has become of the device. One that is set down loses its addresses of IPv6, and one
+/// without an address is not known for the overlay's.
+fn absent(view: &View<'_>, own: &Lease, ipv6: bool) -> String {
+    let mut links = view.context.net.links.iter();
+    let there = links.find(|link| {
+        let flannels = flannel_backend(link) == Some("vxlan") && !view.is_overlay_link(&link.name);
+        flannels && backend::is_of(own, link) && backend::carries_ipv6(view, link) == ipv6
+    });
+    match there {
+        Some(link) if link.up => format!("{} has no address", link.name),
+        Some(link) => format!("{} is down", link.name),
+        None if ipv6 && own.subnet_in(false).is_some() => {
+            "flannel's device for IPv6 is missing".to_owned()
+        }
+        None => "flannel's device is missing".to_owned(),
+    }
 }
 
 type Routes<'a> = FxHashMap<IpNet, Vec<&'a Route>>;
@@ -217,9 +240,12 @@ fn vxlan(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mu
         let Some(link) = backend::vtep_of(view, overlay, ipv6) else {
             continue;
         };
-        let leases = overlay.remote_leases().filter(|lease| is_of(lease, link));
+        let leases = overlay.remote_leases();
+        let leases = leases.filter(|lease| backend::is_of(lease, link));
+        // flanneld sets nothing for one without a MAC: ND306.
+        let leases = leases.filter(|lease| !backend::lacks_mac(lease));
         let wanted = leases.filter_map(|lease| Wanted::of(lease, ipv6));
-        let entries = Entries::of(view, link);
+        let entries = Entries::of(view, overlay, link);
         let mut missing = Missing::default();
         for wanted in wanted {
             missing.add(wanted, entries.lacking(&wanted, routes));
@@ -272,15 +298,18 @@ struct Entries<'a> {
     link: &'a Link,
     neighbours: FxHashSet<IpAddr>,
     fdb: FxHashSet<(String, IpAddr)>,
+    /// MACs that several leases name.
+    twins: FxHashSet<String>,
 }
 
 impl<'a> Entries<'a> {
-    fn of(view: &View<'_>, link: &'a Link) -> Entries<'a> {
+    fn of(view: &View<'_>, overlay: &Overlay<'_>, link: &'a Link) -> Entries<'a> {
         let net = &view.context.net;
         let neighbours = net.neighbours.iter();
         let fdb = net.fdb.iter();
         Entries {
             link,
+            twins: backend::twins(overlay).into_keys().collect(),
             neighbours: neighbours
                 .filter(|one| one.link == link.name && one.mac.is_some())
                 .map(|one| one.address)
@@ -315,7 +344,9 @@ impl<'a> Entries<'a> {
                 fix: format!("ip neigh replace {} nud permanent", wanted.neighbour(&dev)),
             });
         }
-        if !self.fdb.contains(&(mac.to_ascii_lowercase(), peer)) {
+        // Of two leases with one MAC only one can have the entry: ND306.
+        let twin = self.twins.contains(&mac.to_ascii_lowercase());
+        if !twin && !self.fdb.contains(&(mac.to_ascii_lowercase(), peer)) {
             lacks.push(Lack {
                 what: "the fdb entry",
                 entry: wanted.entry(name),
@@ -324,14 +355,6 @@ impl<'a> Entries<'a> {
         }
         lacks
     }
-}
-
-/// Whether a lease is of the VXLAN that a device carries. Old leases name no VNI.
-fn is_of(lease: &Lease, link: &Link) -> bool {
-    let LinkKind::Vxlan(vxlan) = &link.kind else {
-        return false;
-    };
-    lease.backend == "vxlan" && lease.vni.is_none_or(|vni| vni == vxlan.vni)
 }
 
 fn host_gw(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
@@ -365,11 +388,19 @@ fn host_gw(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &
     found.extend(draft.map(|draft| explained(draft, overlay, why)));
 }
 
+/// The device of the backend udp: one of another backend may be left from before.
+fn tun<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
+    let names = overlay.links.iter();
+    let mut links = names.filter_map(|name| view.context.net.link(name));
+    links.find(|link| matches!(link.kind, LinkKind::Tun { tap: false }))
+}
+
 /// The backend udp has one route, for the whole network.
 fn udp(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut Vec<Draft>) {
-    let (Some(&dev), Some(&network)) = (overlay.links.first(), overlay.networks.first()) else {
+    let (Some(link), Some(&network)) = (tun(view, overlay), overlay.networks.first()) else {
         return;
     };
+    let dev = link.name.as_str();
     // Of whatever length flanneld set it by the configuration that it started with.
     let of_device = routes.values().flatten();
     let of_device = of_device.filter(|route| route.dev() == Some(dev));
@@ -379,13 +410,11 @@ fn udp(view: &View<'_>, overlay: &Overlay<'_>, routes: &Routes<'_>, found: &mut 
     if leases.peek().is_none() || leases.any(led) {
         return;
     }
-    let title = match view.context.net.link(dev) {
-        Some(link) if !link.up => {
-            format!(
-                "{dev} is down: the route for the whole overlay went with it, {network} dev {dev}"
-            )
-        }
-        _ => format!("the route for the whole overlay is missing: {network} dev {dev}"),
+    let title = match link.up {
+        false => format!(
+            "{dev} is down: the route for the whole overlay went with it, {network} dev {dev}"
+        ),
+        true => format!("the route for the whole overlay is missing: {network} dev {dev}"),
     };
     let why = "With the backend udp all remote subnets are reached by one route through the tun \
                device. Without it packets for them take the default route, and nobody there knows \
@@ -407,6 +436,7 @@ fn explained(draft: Draft, overlay: &Overlay<'_>, why: &str) -> Draft {
         // A VTEP that is given another address loses its neighbours; a configuration that was
         // changed under the hosts is not what their daemons set.
         .comes_of(Code(306))
+        .comes_of(Code(304))
         .comes_of(Code(407))
 }
 

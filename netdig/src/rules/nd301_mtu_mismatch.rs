@@ -99,7 +99,7 @@ struct Larger {
     what: String,
     mtu: u32,
     evidence: Evidence,
-    fix: String,
+    fix: Vec<String>,
 }
 
 fn too_large(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Option<Draft> {
@@ -121,9 +121,9 @@ fn too_large(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Opt
         .seen_all(
             below.map(|link| Evidence::new("link", link.name.clone(), format!("MTU {}", link.mtu))),
         );
-    let draft = all
-        .into_iter()
-        .fold(draft, |draft, one| draft.seen(one.evidence).fix(one.fix));
+    let draft = all.into_iter().fold(draft, |draft, one| {
+        draft.seen(one.evidence).fix_all(one.fix)
+    });
     Some(draft.fix(format!(
         "ping -M do -s {} ADDRESS   # of a remote container: passes when cured",
         carries.saturating_sub(28)
@@ -145,14 +145,37 @@ fn larger(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Vec<La
             what: format!("{} (FLANNEL_MTU)", file.file),
             mtu,
             evidence: Evidence::new("file", file.file.clone(), format!("FLANNEL_MTU={mtu}")),
-            fix: "systemctl restart flanneld docker   # writes subnet.env and hands it on"
-                .to_owned(),
+            fix: written_anew(view, overlay, tunnel),
         });
     }
     if let Some(bridge) = backend::bridge(view, overlay) {
         all.extend(ports(view, bridge, carries));
     }
     all
+}
+
+/// Commands by which subnet.env gets what the tunnel carries. flanneld reckons with VXLAN over
+/// IPv4, and would write the same again where it goes over IPv6.
+fn written_anew(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>) -> Vec<String> {
+    let restart = "systemctl restart flanneld docker   # writes subnet.env and hands it on";
+    let reckoned = backend::overhead("vxlan", false).unwrap_or_default();
+    if tunnel.backend != "vxlan" || tunnel.overhead == reckoned {
+        return vec![restart.to_owned()];
+    }
+    let mtu = tunnel.carries() + reckoned;
+    let config = overlay.config.as_ref();
+    let put =
+        config.and_then(|config| renumber::with_backend(view, config, &[("MTU", mtu.into())]));
+    let by_hand =
+        || format!("# set MTU to {mtu} in Backend, where flannel reads its configuration");
+    vec![
+        format!(
+            "# over IPv6 VXLAN takes {}, and flanneld reckons with {reckoned}; for all hosts:",
+            tunnel.overhead
+        ),
+        put.unwrap_or_else(by_hand),
+        restart.to_owned(),
+    ]
 }
 
 /// A bridge without ports carries nothing, whatever MTU it shows: it takes that of its ports.
@@ -176,7 +199,10 @@ fn link(link: &Link, carries: u32) -> Larger {
         what: link.name.clone(),
         mtu: link.mtu,
         evidence: Evidence::new("link", link.name.clone(), format!("MTU {}", link.mtu)),
-        fix: format!("ip link set {} mtu {carries}", renumber::link(&link.name)),
+        fix: vec![format!(
+            "ip link set {} mtu {carries}",
+            renumber::link(&link.name)
+        )],
     }
 }
 
@@ -314,6 +340,7 @@ fn containers_differ(view: &View<'_>, overlay: &Overlay<'_>, tunnel: &Tunnel<'_>
 #[cfg(test)]
 mod tests {
     use crate::context::Socket;
+    use crate::context::files::SubnetEnv;
     use crate::rules::testing::{context, findings};
     use crate::rules::wire::{Wire, syn_ack_to, tcp_syn, with_mss};
     use crate::rules::{View, evaluate};
@@ -384,6 +411,53 @@ mod tests {
     fn a_bridge_without_ports_carries_nothing() {
         let text = host(1500, 1472, 1500, 1500).replace("master docker0", "");
         assert!(findings(&text, 301).is_empty());
+    }
+
+    /// An overlay of IPv6 as flannel makes it: the kernel takes 70 from the underlay's MTU, and
+    /// flanneld 50.
+    fn over_ipv6(config: &str, mtu: u32) -> Vec<crate::finding::Finding> {
+        let mut context = context(&format!(
+            r#"
+            link eth0 mtu 1500
+            link flannel-v6.1 vxlan vni 1 port 8472 mtu 1430 local 2001:db8::95
+            address 2001:db8::95/64 dev eth0
+            address fd00:5:0:69::/128 dev flannel-v6.1
+            key v3 /coreos.com/network/config {config}
+            key v3 /coreos.com/network/subnets/0.0.0.0-0&fd00:5:0:69::-64 {{"PublicIPv6":"2001:db8::95","BackendType":"vxlan"}}
+            "#
+        ));
+        context.files.subnet_env.push(SubnetEnv {
+            file: "/run/flannel/subnet.env".to_owned(),
+            ipv6_network: vec!["fd00:5::/48".parse().unwrap()],
+            ipv6_subnet: Some("fd00:5:0:69::1/64".parse().unwrap()),
+            mtu: Some(mtu),
+            ..SubnetEnv::default()
+        });
+        let mut findings = evaluate(&View::new(&context, None)).findings;
+        findings.retain(|one| one.code.0 == 301);
+        findings
+    }
+
+    #[test]
+    fn over_ipv6_flanneld_has_to_be_told() {
+        let config = r#"{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00:5::/48","backend":{"type":"vxlan","mtu":1500}}"#;
+        let found = over_ipv6(config, 1450);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].title.starts_with(
+                "/run/flannel/subnet.env (FLANNEL_MTU) has an MTU of 1450, and the tunnel carries 1430"
+            ),
+            "{}",
+            found[0].title
+        );
+        let put = &found[0].fix[1];
+        assert!(put.contains(" put /coreos.com/network/config "), "{put}");
+        assert!(
+            put.contains(r#""MTU":1480"#) && !put.contains("1500"),
+            "{put}"
+        );
+        assert!(found[0].fix[2].starts_with("systemctl restart flanneld"));
+        assert!(over_ipv6(config, 1430).is_empty());
     }
 
     fn with_peer(remote: &str, mtu: u32) -> usize {

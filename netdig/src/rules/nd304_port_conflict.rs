@@ -22,7 +22,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
             .context
             .sockets
             .iter()
-            .find(|one| holds(one, link, vxlan));
+            .find(|one| holds(one, link, vxlan) && !shared(one, vxlan, &links));
         found.extend(taken.map(|socket| by_socket(link, vxlan, socket)));
     }
     for (at, &(link, vxlan)) in links.iter().enumerate() {
@@ -47,15 +47,28 @@ fn vxlan(link: &Link) -> Option<(&Link, &Vxlan)> {
 /// Whether a process's socket holds the port of a link. The kernel's own socket of a link that is
 /// up looks the same but for the process, which it has not.
 fn holds(socket: &Socket, link: &Link, vxlan: &Vxlan) -> bool {
-    let udp = socket.protocol.starts_with("udp");
-    let of_a_process = socket.pid.is_some() || !link.up;
-    let at = socket.address();
-    let taken = at.is_some_and(|at| {
-        // A process's IPv6 socket takes IPv4 as well; a VXLAN link's does not.
-        let meets = socket.pid.is_some() || at.is_ipv6() == is_ipv6(vxlan);
-        at.port() == vxlan.port && at.ip().is_unspecified() && meets
-    });
-    udp && of_a_process && taken
+    let for_all = socket.address().is_some_and(|at| at.ip().is_unspecified());
+    let counts = !link.up || socket.pid.is_some() && for_all;
+    counts && binds(socket, vxlan.port, is_ipv6(vxlan))
+}
+
+/// Whether a socket stands in the way of the kernel's, which is bound to all addresses: one that
+/// is bound to a single address does so too.
+fn binds(socket: &Socket, port: u16, ipv6: bool) -> bool {
+    let meets = |at: std::net::SocketAddr| {
+        // A process's IPv6 socket for all addresses takes IPv4 as well; a VXLAN link's does not.
+        let both = socket.pid.is_some() && at.ip().is_unspecified() && at.is_ipv6();
+        at.port() == port && (at.is_ipv6() == ipv6 || both)
+    };
+    socket.protocol.starts_with("udp") && socket.address().is_some_and(meets)
+}
+
+/// VXLAN links of one port share the kernel's socket.
+fn shared(socket: &Socket, vxlan: &Vxlan, links: &[(&Link, &Vxlan)]) -> bool {
+    let twin = |(link, other): &(&Link, &Vxlan)| {
+        link.up && other.port == vxlan.port && is_ipv6(other) == is_ipv6(vxlan)
+    };
+    socket.pid.is_none() && links.iter().any(twin)
 }
 
 fn same(a: &Vxlan, b: &Vxlan) -> bool {
@@ -147,12 +160,15 @@ fn wanted_by_flannel(
         config.vni.unwrap_or(backend::DEFAULT_VNI),
         config.port.unwrap_or(backend::VXLAN_PORT),
     );
-    let (link, _) = links.iter().find(|(link, vxlan)| {
+    let twin = links.iter().find(|(link, vxlan)| {
         vxlan.vni == vni
             && vxlan.port == port
             && !is_ipv6(vxlan)
             && link.name != format!("flannel.{vni}")
-    })?;
+    });
+    let Some((link, _)) = twin else {
+        return port_is_taken(view, overlay, vni, port);
+    };
     let dev = &link.name;
     let title = format!("flannel.{vni} cannot be made: {dev} has VNI {vni} on port {port}");
     Some(
@@ -165,6 +181,39 @@ fn wanted_by_flannel(
             .seen(Evidence::new(config.origin.source(), config.origin.place(), format!("backend vxlan, VNI {vni}, port {port}")))
             .fix(format!("ip -d link show {}   # whose is it?", renumber::link(dev)))
             .fix(format!("ip link del {} && systemctl restart flanneld", renumber::link(dev))),
+    )
+}
+
+/// flannel's own VXLAN is not there, and a process has the port that it needs.
+fn port_is_taken(
+    view: &View<'_>,
+    overlay: &super::view::Overlay<'_>,
+    vni: u32,
+    port: u16,
+) -> Option<Draft> {
+    // Elsewhere nobody wants to make it.
+    overlay.own_subnet?;
+    let sockets = view.context.sockets.iter();
+    let mut held = sockets.filter(|one| one.pid.is_some());
+    let socket = held.find(|one| binds(one, port, false))?;
+    let who = owner(socket);
+    let title = format!("flannel.{vni} cannot be brought up: {who} has UDP port {port}");
+    let draft = Draft::new(format!("flannel {vni} {port}"), title)
+        .because(
+            "A VXLAN link opens a kernel socket on its port when it is brought up, and the port can \
+             be had only once: flanneld gets EADDRINUSE and ends.",
+        )
+        .seen(Evidence::new(
+            "socket",
+            format!("{} {}", socket.protocol, socket.local),
+            who,
+        ))
+        .seen_all(overlay.origin.first().cloned());
+    let pid = socket.pid.unwrap_or_default();
+    Some(
+        draft
+            .fix(format!("ps -fp {pid}   # give it another port, or stop it"))
+            .fix("systemctl restart flanneld"),
     )
 }
 
@@ -243,6 +292,26 @@ mod tests {
         assert_eq!(with_socket(link, "[::]:8472", Some(77)).len(), 1);
         // A link that is down has no socket: this one is somebody's.
         assert_eq!(with_socket(link, "0.0.0.0:8472", None).len(), 1);
+        // Of one address too: the link wants all.
+        assert_eq!(with_socket(link, "172.22.8.20:8472", Some(77)).len(), 1);
+        assert!(with_socket(link, "[fd00::1]:8472", Some(77)).is_empty());
+        let shared = format!("{link}\nlink other vxlan vni 9 port 8472");
+        assert!(with_socket(&shared, "0.0.0.0:8472", None).is_empty());
+    }
+
+    #[test]
+    fn a_process_has_the_port_of_a_device_that_is_not_there() {
+        let keys = "key v3 /coreos.com/network/config {\"Network\":\"192.168.0.0/16\",\"Backend\":{\"Type\":\"vxlan\"}}\n\
+                    key v3 /coreos.com/network/subnets/192.168.69.0-24 {\"PublicIP\":\"10.1.1.95\",\"BackendType\":\"vxlan\"}\n";
+        let host = format!("link eth0\naddress 10.1.1.95/24 dev eth0\n{keys}");
+        let found = with_socket(&host, "0.0.0.0:8472", Some(77));
+        assert_eq!(
+            found,
+            ["flannel.1 cannot be brought up: python3 (pid 77) has UDP port 8472"]
+        );
+        let elsewhere = format!("link eth0\naddress 10.1.1.7/24 dev eth0\n{keys}");
+        assert!(with_socket(&elsewhere, "0.0.0.0:8472", Some(77)).is_empty());
+        assert!(with_socket(&host, "0.0.0.0:8473", Some(77)).is_empty());
     }
 
     #[test]

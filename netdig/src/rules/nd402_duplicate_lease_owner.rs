@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::view::Overlay;
-use super::{Draft, Rule, View, backend, nd401_nat_public_ip::nat, renumber};
+use super::{
+    Draft, Rule, View, backend, nd306_vtep_mac_mismatch::was_told, nd401_nat_public_ip::nat,
+    renumber,
+};
 use crate::context::Part;
 use crate::context::flannel::Lease;
 use crate::context::registry::{Key, Value};
@@ -65,11 +68,18 @@ fn overlapping(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
             })
         }))
         .fix(format!("# on {host}, which takes another subnet then:"))
-        .fix("systemctl stop flanneld docker")
-        .fix("rm /run/flannel/subnet.env")
+        .fix_all(forget())
         .fix(renumber::delete(view, &narrow.origin))
         .fix("systemctl start flanneld docker");
     Some(draft)
+}
+
+/// Commands by which another host forgets its subnet; docker0 would keep its address of it.
+fn forget() -> [String; 2] {
+    [
+        "systemctl stop flanneld docker".to_owned(),
+        "rm /run/flannel/subnet.env && ip link delete docker0".to_owned(),
+    ]
 }
 
 /// The lease of another host whose subnet holds `net` and more.
@@ -114,7 +124,7 @@ fn alternating(view: &View<'_>, key: &Key, now: IpAddr) -> Option<Owners> {
     let back = past[at..].contains(&now);
     // A host that got a new address writes it once; that this host still has the old one
     // shows that there are two.
-    let still_here = view.context.net.is_local(past[at]);
+    let still_here = view.is_local(past[at]);
     (back || still_here).then(|| Owners {
         now,
         before: past[at],
@@ -134,6 +144,9 @@ fn public_ip(value: &Value, ipv6: bool) -> Option<IpAddr> {
 }
 
 fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) -> Option<Owners> {
+    if let Some(owners) = by_device(view, overlay, lease, now) {
+        return Some(owners);
+    }
     let file = overlay.subnet_env?;
     let mine = file.subnet.or(file.ipv6_subnet)?.trunc() == lease.subnet;
     let net = &view.context.net;
@@ -144,7 +157,7 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) ->
         .neighbours
         .iter()
         .find(|one| one.address == now && one.mac.is_some())?;
-    if net.is_local(now) || neighbour.state == "FAILED" {
+    if view.is_local(now) || neighbour.state == "FAILED" {
         return None;
     }
     let way = net
@@ -169,10 +182,38 @@ fn in_use(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) ->
     })
 }
 
+/// The lease of this host's device has another host's address, and the hardware address of
+/// another device.
+fn by_device(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr) -> Option<Owners> {
+    let link = backend::vtep_of(view, overlay, lease.ipv4_subnet().is_none())?;
+    let mut on_it = view.context.net.addresses_of(&link.name);
+    let ours = on_it.any(|one| lease.subnets().any(|net| net.contains(&one.net.addr())));
+    let ipv6 = lease.ipv4_subnet().is_none();
+    let (mac, named) = (link.mac.as_deref()?, lease.vtep_mac_of(ipv6)?);
+    let others = !mac.eq_ignore_ascii_case(named) && !view.is_local(now) && !was_told(view, now);
+    let underlay = backend::underlay(view, overlay)?;
+    let before = view
+        .context
+        .net
+        .addresses_of(&underlay.name)
+        .map(|one| one.net.addr())
+        .find(|address| address.is_ipv6() == now.is_ipv6())?;
+    (ours && others).then(|| Owners {
+        now,
+        before,
+        by: Evidence::new(
+            "link",
+            link.name.clone(),
+            format!("has {mac}, and the lease names {named}: another host's device"),
+        ),
+        certain: false,
+    })
+}
+
 fn draft(view: &View<'_>, lease: &Lease, owners: &Owners) -> Draft {
     let Owners { now, before, .. } = owners;
     let subnet = lease.subnet;
-    let own = |ip: &IpAddr| match view.context.net.is_local(*ip) {
+    let own = |ip: &IpAddr| match view.is_local(*ip) {
         true => " (this host)",
         false => "",
     };
@@ -196,8 +237,7 @@ fn draft(view: &View<'_>, lease: &Lease, owners: &Owners) -> Draft {
     ))
     .seen(owners.by.clone())
     .fix("# on the host that is to move, the copy:")
-    .fix("systemctl stop flanneld docker")
-    .fix("rm /run/flannel/subnet.env && ip link delete docker0")
+    .fix_all(forget())
     .fix("systemctl start flanneld docker")
     .fix(format!(
         "# on the other one, which writes {} again",
@@ -277,6 +317,10 @@ mod tests {
         key v3 /coreos.com/network/subnets/192.168.5.0-24 {{"PublicIP":"10.1.1.188"}}"#
             )
         };
+        let fix = &findings(&format!("{HOST}{}", wide("10.1.1.189")), 402)[0].fix;
+        let (stop, forget) = (&fix[1], &fix[2]);
+        assert_eq!(stop, "systemctl stop flanneld docker");
+        assert!(forget.ends_with("ip link delete docker0"), "{forget}");
         assert_eq!(
             titles(&wide("10.1.1.189")),
             [

@@ -113,7 +113,8 @@ fn misnamed(view: &View<'_>, prefix: &str) -> Option<Draft> {
     let wanted = format!("{prefix}/config");
     let (name, api) = (&key.key, key.api);
     let copied = etcdctl::copy(view, (api, name), (api, &wanted));
-    let delete = etcdctl::etcdctl(view, api, Verb::Delete);
+    // In the line that has asked for the password already.
+    let delete = etcdctl::unasked(view, api, Verb::Delete);
     let moved = format!("{copied} && {delete} {}", operand(name));
     Some(
         Draft::new(

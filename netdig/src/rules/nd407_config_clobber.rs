@@ -12,7 +12,7 @@ use super::{Draft, Rule, View, backend};
 use crate::context::Part;
 use crate::context::flannel::{self, FlannelNetwork, Lease, NetworkConfig};
 use crate::context::mask::MASK;
-use crate::context::registry::{ApiVersion, Key, Value};
+use crate::context::registry::{ApiVersion, Key, Registry, Value};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
 pub const RULE: Rule = Rule {
@@ -155,8 +155,13 @@ fn clobbered(view: &View<'_>, key: &Key, network: &FlannelNetwork) -> Option<Dra
         changes(&values[1].json, &values[0].json)
     );
     let api = key.api;
-    let create = etcdctl(view, api, Verb::Create);
+    // A unit has nobody to ask.
+    let create = etcdctl::unasked(view, api, Verb::Create);
     let name = operand(&key.key);
+    let password = match view.context.registry.login.user {
+        Some(_) => ", the user's password in PW",
+        None => "",
+    };
     let create = match api {
         ApiVersion::V2 => format!("{create} {name} \"$CONFIG\""),
         ApiVersion::V3 => {
@@ -182,11 +187,67 @@ fn clobbered(view: &View<'_>, key: &Key, network: &FlannelNetwork) -> Option<Dra
             }))
             .fix("# who writes it? units that run `etcdctl put` or `set`:")
             .fix("grep -rn 'network/config' /etc/systemd /lib/systemd /opt 2>/dev/null")
-            .fix_all(back_to(view, key, &values[1]))
-            .fix("# a unit may write it where there is none, and not otherwise; JSON without blanks:")
+            .fix_all(settled(view, key, network, &values))
+            .fix(format!(
+                "# a unit may write it where there is none, and not otherwise; JSON without blanks in CONFIG{password}:"
+            ))
             .fix(create)
             .confidence(Confidence::Likely),
     )
+}
+
+/// What the hosts run with is what is to be there: the present value, or one of before.
+fn settled(
+    view: &View<'_>,
+    key: &Key,
+    network: &FlannelNetwork,
+    values: &[Written<'_>],
+) -> Vec<String> {
+    let fits = |value: &&Written<'_>| runs_by(view, key, network, value.text);
+    match values.iter().position(|value| fits(&value)) {
+        Some(0) => vec![format!(
+            "# the value of now, @ {}, is what the hosts run with: it can stay",
+            values[0].modified
+        )],
+        Some(at) => back_to(view, key, &values[at]),
+        None => vec![
+            "# no value that it had is what all hosts run with: decide on one, and write it once"
+                .to_owned(),
+        ],
+    }
+}
+
+/// Whether the leases are of a configuration: its range, its backend, its VNI.
+fn runs_by(view: &View<'_>, key: &Key, network: &FlannelNetwork, text: &str) -> bool {
+    let alone = Registry {
+        keys: vec![Key {
+            value: Value::Text(text.to_owned()),
+            history: Vec::new(),
+            ..key.clone()
+        }],
+        ..Registry::default()
+    };
+    let mut networks = flannel::networks(&alone).into_iter();
+    let Some(config) = networks.find_map(|one| one.config) else {
+        return false;
+    };
+    let within = |net: IpNet| match net {
+        IpNet::V4(net) => config.network.is_some_and(|range| range.contains(&net)),
+        IpNet::V6(net) => config
+            .ipv6_network
+            .is_some_and(|range| range.contains(&net)),
+    };
+    let vni = config.vni.unwrap_or(backend::DEFAULT_VNI);
+    let of_it = |lease: &Lease| {
+        let same_vni = lease.backend != "vxlan" || lease.vni.is_none_or(|one| one == vni);
+        lease.backend == config.backend && same_vni && lease.subnets().all(within)
+    };
+    let files = &view.context.files.subnet_env;
+    let mut ranges = files.iter().flat_map(|file| &file.network);
+    match network.leases.is_empty() {
+        true => ranges.any(|range| config.network.map(IpNet::V4) == Some(*range)),
+        false => network.leases.iter().all(of_it),
+    }
 }
 
 /// The command that writes what was there before.

@@ -1,9 +1,11 @@
 //! A lease names an address where its host is not.
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
-use super::renumber;
+use super::nd306_vtep_mac_mismatch::was_told;
+use super::renumber::{self, quoted};
 use super::view::Overlay;
 use super::{Draft, Rule, View, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners};
 use crate::context::Part;
@@ -24,31 +26,92 @@ pub const RULE: Rule = Rule {
 fn check(view: &View<'_>, found: &mut Vec<Draft>) {
     let neighbours = outside(view);
     for overlay in &view.overlays {
+        let own = Own::of(view, overlay);
         let mut unreached: Vec<(&Lease, IpAddr, Evidence)> = Vec::new();
-        let odd: Vec<Odd<'_>> = overlay
-            .leases
-            .iter()
-            .filter_map(|lease| odd(view, overlay, lease))
-            .collect();
-        found.extend(nobodys(view, overlay, &odd));
+        let (mut odds, mut others) = (Vec::new(), Vec::new());
         for lease in &overlay.leases {
-            if odd.iter().any(|one| std::ptr::eq(one.lease, lease)) {
-                continue;
+            match odd(view, overlay, lease) {
+                Some(one) => odds.push(one),
+                None => others.push(lease),
             }
+        }
+        found.extend(nobodys(view, &own, &odds));
+        for lease in others {
             let Some(address) = lease.public().filter(|ip| nat(*ip).is_none()) else {
                 continue;
             };
             if view.is_local(address) || owners(view, overlay, lease).is_some() {
                 continue;
             }
-            if is_own(view, overlay, lease) {
+            if own.is(lease) {
                 found.extend(not_ours(view, lease, address));
             } else if let Some(why) = unreached_by(view, &neighbours, address) {
                 unreached.push((lease, address, why));
             }
         }
-        found.extend(remote(view, &unreached));
+        match cut_off(view, overlay, &unreached) {
+            Some(draft) => found.push(draft),
+            None => found.extend(remote(view, &unreached)),
+        }
     }
+}
+
+/// No peer at all is reached, since this host's own link is down or has lost its address.
+fn cut_off(
+    view: &View<'_>,
+    overlay: &Overlay<'_>,
+    unreached: &[(&Lease, IpAddr, Evidence)],
+) -> Option<Draft> {
+    let remote = overlay.remote_leases().count();
+    let own = overlay.own_lease()?;
+    if unreached.is_empty() || unreached.len() < remote {
+        return None;
+    }
+    let public = own.public().or_else(|| own.publics().next())?;
+    let net = &view.context.net;
+    let has = net.addresses.iter().find(|one| one.net.addr() == public);
+    let link = has.and_then(|one| net.link(&one.link));
+    let (title, place, fix) = match link {
+        Some(link) if !link.up || !link.running => {
+            let state = if link.up { "has no carrier" } else { "is down" };
+            let fix = match link.up {
+                true => format!(
+                    "ethtool {}   # is the cable in, is the port on?",
+                    quoted(&link.name)
+                ),
+                false => format!("ip link set {} up", renumber::link(&link.name)),
+            };
+            (
+                format!(
+                    "no peer is reached: {} with this host's {public} {state}",
+                    link.name
+                ),
+                link.name.clone(),
+                fix,
+            )
+        }
+        Some(_) => return None,
+        None => (
+            format!("no peer is reached: no link has this host's address {public}"),
+            public.to_string(),
+            format!("# give the link its address {public} again, with the routes that it had"),
+        ),
+    };
+    let subnet = own.subnet;
+    Some(
+        Draft::new(format!("cut off {}", overlay.key()), title)
+            .because(format!(
+                "The overlay's packets leave by the link with {public}, and come to it. Without it \
+                 this host's containers in {subnet} are cut off; the other hosts and their leases \
+                 are as they should be."
+            ))
+            .seen(Evidence::new("link", place, "this host's way to its peers"))
+            .seen(evidence(own, public))
+            .seen_all(unreached.iter().map(|(_, _, why)| why.clone()).take(3))
+            .fix(fix)
+            .fix("# then, so that all of its routes are set:")
+            .fix("systemctl restart flanneld"),
+    )
 }
 
 /// A lease with an address that no host is reached by.
@@ -96,9 +159,8 @@ fn is_of_its_containers(
         && !underlay.any(|one| one.net.contains(&address))
 }
 
-fn nobodys(view: &View<'_>, overlay: &Overlay<'_>, odd: &[Odd<'_>]) -> Option<Draft> {
-    let own = |one: &&Odd<'_>| is_own(view, overlay, one.lease);
-    let own = odd.iter().find(own);
+fn nobodys(view: &View<'_>, own: &Own, odd: &[Odd<'_>]) -> Option<Draft> {
+    let own = odd.iter().find(|one| own.is(one.lease));
     let first = own.or(odd.first())?;
     let whose = if own.is_some() { "this host's" } else { "the" };
     let more = match odd.len() {
@@ -134,34 +196,39 @@ fn nobodys(view: &View<'_>, overlay: &Overlay<'_>, odd: &[Odd<'_>]) -> Option<Dr
     )
 }
 
-/// Whether the subnet is this host's, by what it does and not by what the lease says.
-fn is_own(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease) -> bool {
-    let subnet = lease.subnet;
-    let file = overlay.subnet_env;
-    let file = file.and_then(|file| file.subnet.or(file.ipv6_subnet));
-    let on_device = || {
-        let links = overlay.links.iter();
-        let mut addresses = links.flat_map(|link| view.context.net.addresses_of(link));
-        addresses.any(|one| {
-            lease
-                .subnets()
-                .any(|subnet| subnet.contains(&one.net.addr()))
-        })
-    };
-    match file {
-        Some(file) => file.trunc() == subnet,
-        None => on_device(),
+/// What shows which subnet is this host's, by what it does and not by what a lease says.
+enum Own {
+    File(IpNet),
+    OnDevice(Vec<IpAddr>),
+}
+
+impl Own {
+    fn of(view: &View<'_>, overlay: &Overlay<'_>) -> Own {
+        let file = overlay.subnet_env;
+        match file.and_then(|file| file.subnet.or(file.ipv6_subnet)) {
+            Some(subnet) => Own::File(subnet.trunc()),
+            None => {
+                let links = overlay.links.iter();
+                let addresses = links.flat_map(|link| view.context.net.addresses_of(link));
+                Own::OnDevice(addresses.map(|one| one.net.addr()).collect())
+            }
+        }
+    }
+
+    fn is(&self, lease: &Lease) -> bool {
+        match self {
+            Own::File(subnet) => *subnet == lease.subnet,
+            Own::OnDevice(addresses) => {
+                let within = |subnet: IpNet| addresses.iter().any(|one| subnet.contains(one));
+                lease.subnets().any(within)
+            }
+        }
     }
 }
 
 fn not_ours(view: &View<'_>, lease: &Lease, address: IpAddr) -> Option<Draft> {
     // One that was asked for, or a cloud's outer address, is another's to translate.
-    let text = address.to_string();
-    let asked = view
-        .context
-        .processes
-        .iter()
-        .any(|one| one.args.iter().any(|arg| arg.contains(&text)));
+    let asked = was_told(view, address);
     if asked || !is_private(address) {
         return None;
     }
@@ -283,7 +350,40 @@ fn evidence(lease: &Lease, address: IpAddr) -> Evidence {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::findings;
+    #[test]
+    fn a_host_whose_own_link_is_down_is_the_one_that_is_cut_off() {
+        let keys = r#"
+            link flannel.1 vxlan vni 1 port 8472 mac 02:00:00:00:00:0a
+            address 192.168.69.0/32 dev flannel.1
+            lookup peer 10.1.1.187 refused ENETUNREACH
+            key v3 /coreos.com/network/config {"Network":"192.168.0.0/16","Backend":{"Type":"vxlan"}}
+            key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.95","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:0a"}}
+            key v3 /coreos.com/network/subnets/192.168.13.0-24 {"PublicIP":"10.1.1.187","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:00:0b"}}
+        "#;
+        let told = |link: &str| {
+            let found = crate::rules::testing::findings(&format!("{link}\n{keys}"), 408);
+            assert!(
+                found
+                    .iter()
+                    .all(|one| !one.fix.join("\n").contains(" del ")),
+                "{found:?}"
+            );
+            found.into_iter().map(|one| one.title).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told("link eth0 down\naddress 10.1.1.95/24 dev eth0"),
+            ["no peer is reached: eth0 with this host's 10.1.1.95 is down"]
+        );
+        assert_eq!(
+            told("link eth0"),
+            ["no peer is reached: no link has this host's address 10.1.1.95"]
+        );
+    }
+
+    use super::super::testing::{context, findings};
+    use super::super::{View, evaluate};
+    use super::Code;
+    use crate::context::Process;
 
     const HOST: &str = r#"
         link eth0
@@ -401,5 +501,34 @@ mod tests {
             "a cloud's outer address"
         );
         assert!(titles(&own("10.0.2.15")).is_empty(), "another rule's");
+    }
+
+    #[test]
+    fn only_what_flanneld_was_told_is_on_purpose() {
+        let told = |args: &[&str]| {
+            let own =
+                r#"key v3 /coreos.com/network/subnets/192.168.69.0-24 {"PublicIP":"10.1.1.9"}"#;
+            let mut context = context(&format!("{HOST}{own}"));
+            context.processes.push(Process {
+                args: args.iter().map(|&arg| arg.to_owned()).collect(),
+                ..Process::default()
+            });
+            let report = evaluate(&View::new(&context, None));
+            let mut found = report.findings.into_iter();
+            found.any(|one| one.code == Code(408))
+        };
+        for args in [
+            ["/usr/bin/flanneld", "--public-ip=10.1.1.9", ""],
+            ["flanneld", "-public-ip", "10.1.1.9"],
+        ] {
+            assert!(!told(&args), "{args:?}");
+        }
+        for args in [
+            ["etcd", "--listen-client-urls=http://10.1.1.95:2379", ""],
+            ["flanneld", "--etcd-endpoints=http://10.1.1.95:2379", ""],
+            ["ping", "10.1.1.9", ""],
+        ] {
+            assert!(told(&args), "{args:?}");
+        }
     }
 }

@@ -40,7 +40,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
 fn gone(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
     let (config, file) = (overlay.config.as_ref()?, overlay.subnet_env?);
     let subnet = file.subnet.or(file.ipv6_subnet)?.trunc();
-    let is_ours = |lease: &Lease| lease.publics().any(|ip| view.context.net.is_local(ip));
+    let is_ours = |lease: &Lease| lease.publics().any(|ip| view.is_local(ip));
     // One of another subnet is ND403's; one that others have of this subnet, ND402's.
     let leased = overlay.leases_in(subnet).next().is_some() || overlay.leases.iter().any(is_ours);
     if leased || !is_its_registry(view, overlay, config) {
@@ -149,7 +149,7 @@ fn is_late(lease: &Lease, renewal: i64) -> bool {
 
 fn draft(view: &View<'_>, first: &Lease, leases: &[&Lease], margin: i64) -> Draft {
     let left = first.ttl.unwrap_or_default();
-    let own = first.publics().any(|ip| view.context.net.is_local(ip));
+    let own = first.publics().any(|ip| view.is_local(ip));
     let whose = match (own, first.public()) {
         (true, _) => "this host's lease ".to_owned() + &first.subnet.to_string(),
         (false, Some(ip)) => format!("the lease {} of {ip}", first.subnet),
@@ -210,12 +210,7 @@ mod tests {
     use crate::context::Process;
     use crate::context::files::SubnetEnv;
 
-    fn told(
-        ttl: Option<i64>,
-        granted: Option<i64>,
-        version: Option<u64>,
-        args: &[&str],
-    ) -> Vec<String> {
+    fn told(ttl: Option<i64>, granted: Option<i64>, args: &[&str]) -> Vec<String> {
         let mut context = context(
             r#"
             key v3 /coreos.com/network/config {"Network":"192.168.0.0/16"}
@@ -223,7 +218,7 @@ mod tests {
             "#,
         );
         let key = &mut context.registry.keys[1];
-        (key.ttl, key.granted_ttl, key.version) = (ttl, granted, version);
+        (key.ttl, key.granted_ttl) = (ttl, granted);
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
         context.processes.push(Process {
             args,
@@ -239,24 +234,24 @@ mod tests {
 
     #[test]
     fn less_than_the_margin_is_left() {
-        let found = told(Some(900), Some(86_400), Some(3), &[]);
+        let found = told(Some(900), Some(86_400), &[]);
         assert!(
             found.len() == 1 && found[0].contains("192.168.13.0/24 of 10.1.1.187"),
             "{found:?}"
         );
         assert!(found[0].contains("ends in 15 min"));
-        assert_eq!(told(Some(900), None, None, &[]).len(), 1, "of v2");
-        assert!(told(Some(4), Some(45), Some(1), &[])[0].contains("4 s"));
+        assert_eq!(told(Some(900), None, &[]).len(), 1, "of v2");
+        assert!(told(Some(4), Some(45), &[])[0].contains("4 s"));
         let short = ["netdig", "lab", "flannel", "--ttl", "60"];
-        assert_eq!(told(Some(5), None, None, &short).len(), 1);
+        assert_eq!(told(Some(5), None, &short).len(), 1);
         assert_eq!(
-            told(Some(45), None, None, &["flanneld"]).len(),
+            told(Some(45), None, &["flanneld"]).len(),
             1,
             "of v2, which grants a day"
         );
         let wider = ["flanneld", "--subnet-lease-renew-margin=600"];
         assert!(
-            told(Some(7_000), Some(86_400), Some(1), &wider).is_empty(),
+            told(Some(7_000), Some(86_400), &wider).is_empty(),
             "a peer may have the usual margin"
         );
     }
@@ -323,32 +318,26 @@ mod tests {
 
     #[test]
     fn what_is_renewed_in_time_is_none() {
-        assert!(told(Some(80_000), Some(86_400), Some(1), &[]).is_empty());
+        assert!(told(Some(80_000), Some(86_400), &[]).is_empty());
         assert!(
-            told(Some(3_590), Some(86_400), Some(9), &[]).is_empty(),
+            told(Some(3_590), Some(86_400), &[]).is_empty(),
             "it is at it"
         );
-        assert!(told(None, None, Some(1), &[]).is_empty(), "reserved");
+        assert!(told(None, None, &[]).is_empty(), "reserved");
         assert!(
-            told(Some(40), Some(60), Some(70), &[]).is_empty(),
+            told(Some(40), Some(60), &[]).is_empty(),
             "short, and renewed"
         );
         for left in [45, 20, 15, 8] {
             let text = "short, and just begun or about to be renewed";
-            assert!(
-                told(Some(left), Some(60), Some(1), &[]).is_empty(),
-                "{text}"
-            );
+            assert!(told(Some(left), Some(60), &[]).is_empty(), "{text}");
             let short = ["netdig", "lab", "flannel", "--ttl", "60"];
-            assert!(
-                told(Some(left), None, None, &short).is_empty(),
-                "{text}, v2"
-            );
+            assert!(told(Some(left), None, &short).is_empty(), "{text}, v2");
         }
         // Granted for less than the margin: renewed at once, and again and again.
-        assert!(told(Some(1_700), Some(1_800), Some(1), &[]).is_empty());
-        assert!(told(Some(450), Some(1_800), Some(1), &[]).is_empty());
+        assert!(told(Some(1_700), Some(1_800), &[]).is_empty());
+        assert!(told(Some(450), Some(1_800), &[]).is_empty());
         let shorter = ["flanneld", "--subnet-lease-renew-margin=10"];
-        assert!(told(Some(900), Some(86_400), Some(3), &shorter).is_empty());
+        assert!(told(Some(900), Some(86_400), &shorter).is_empty());
     }
 }

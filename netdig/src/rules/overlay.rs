@@ -174,11 +174,17 @@ impl Overlay<'_> {
 pub(super) fn overlays<'a>(context: &'a Context, local: &FxHashSet<IpAddr>) -> Vec<Overlay<'a>> {
     let mut overlays: Vec<Overlay<'_>> = Vec::new();
     let mut known: FxHashMap<Vec<IpNet>, usize> = FxHashMap::default();
-    for network in flannel::networks(&context.registry) {
+    let (whole, headless): (Vec<_>, Vec<_>) = flannel::networks(&context.registry)
+        .into_iter()
+        .partition(|network| network.config.is_some());
+    for network in whole {
         add_registered(&mut overlays, &mut known, network);
     }
     for file in &context.files.subnet_env {
         add_file(&mut overlays, file);
+    }
+    for network in headless {
+        add_headless(&mut overlays, network);
     }
     for overlay in &mut overlays {
         overlay.index();
@@ -282,6 +288,27 @@ fn add_file<'a>(overlays: &mut Vec<Overlay<'a>>, file: &'a SubnetEnv) {
             ..Overlay::default()
         }),
     }
+}
+
+/// Leases whose configuration is gone or of garbage: they are of the network that subnet.env
+/// remembers, if they lie in it.
+fn add_headless(overlays: &mut [Overlay<'_>], network: FlannelNetwork) {
+    let holds = |overlay: &Overlay<'_>, lease: &Lease| {
+        let within = |subnet: IpNet| overlay.networks.iter().any(|net| net.contains(&subnet));
+        lease.subnets().any(within)
+    };
+    let mut alone = overlays
+        .iter_mut()
+        .filter(|overlay| overlay.config.is_none() && overlay.leases.is_empty());
+    let Some(overlay) = alone.find(|overlay| {
+        let mut leases = network.leases.iter();
+        leases.any(|lease| holds(overlay, lease))
+    }) else {
+        return;
+    };
+    overlay.prefix = network.prefix;
+    overlay.backend = network.leases.first().map(|lease| lease.backend.clone());
+    overlay.leases = network.leases;
 }
 
 /// A device of flannel's: it belongs to the overlay that its address is in. Where nothing

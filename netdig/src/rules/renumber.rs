@@ -9,7 +9,7 @@ use super::View;
 pub use super::etcdctl::{Verb, api, delete, etcdctl, read_api};
 use super::prefixes::Index;
 use super::view::Overlay;
-use crate::context::flannel::NetworkConfig;
+use crate::context::flannel::{NetworkConfig, cased};
 use crate::context::mask::MASK;
 
 /// Ranges that are anybody's to use (RFC 1918, and RFC 6598 as a last resort).
@@ -195,10 +195,29 @@ pub fn rewritten(
     let key = keys.find(|key| key.api == origin.api && key.key == origin.key)?;
     // What was masked must not be written back.
     let text = key.value.text().filter(|text| !text.contains(MASK))?;
-    let mut value: Value = serde_json::from_str(text).ok()?;
+    // In flannel's own spelling: a `Network` beside a `network` is passed over where Go, which
+    // takes the last of both, finds it first.
+    let mut value = cased(serde_json::from_str(text).ok()?);
     change(value.as_object_mut()?);
     let value = value.to_string();
     Some(super::etcdctl::put(view, origin.api, &origin.key, &value))
+}
+
+/// The command that writes `config` with fields of its backend changed.
+pub fn with_backend(
+    view: &View<'_>,
+    config: &NetworkConfig,
+    fields: &[(&str, Value)],
+) -> Option<String> {
+    rewritten(view, config, |map| {
+        let backend = map
+            .entry("Backend")
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Some(backend) = backend.as_object_mut() {
+            let fields = fields.iter().cloned();
+            backend.extend(fields.map(|(field, value)| (field.to_owned(), value)));
+        }
+    })
 }
 
 /// A free private range of this length.

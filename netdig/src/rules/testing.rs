@@ -5,6 +5,7 @@
 //! address 10.1.1.95/24 dev eth0
 //! route 10.1.0.0/16 via 10.1.1.1 dev eth0 metric 100 table 5 onlink src 10.1.1.95
 //! rule 100 from 10.0.0.0/8 lookup 5           also: rule 100 to 10.5.7.0/24 unreachable
+//! rule 32765 not fwmark 0xca6c lookup 51820
 //! neigh 10.1.1.1 dev eth0 lladdr 02:… PERMANENT
 //! fdb 02:… dev flannel.1 dst 10.1.1.187
 //! lookup nameserver 10.1.0.2 dev flannel0 via …   the kernel's answer; `refused EACCES`
@@ -291,7 +292,8 @@ fn rule(priority: &str, words: &Words<'_>) -> PolicyRule {
         from: words.after("from").map(net),
         to: words.after("to").map(net),
         iif: words.after("iif").map(str::to_owned),
-        fwmark: words.read("fwmark"),
+        fwmark: words.after("fwmark").map(mark),
+        invert: words.has("not"),
         action: ["unreachable", "blackhole", "prohibit"]
             .into_iter()
             .find(|action| words.has(action))
@@ -301,6 +303,15 @@ fn rule(priority: &str, words: &Words<'_>) -> PolicyRule {
         suppress_prefix_len: words.read("suppress_prefixlength"),
         ..PolicyRule::default()
     }
+}
+
+/// `524288`, or `0x80000` as ip-rule(8) prints it.
+fn mark(text: &str) -> u32 {
+    let mark = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    mark.unwrap_or_else(|_| panic!("fwmark {text}"))
 }
 
 fn lookup(role: &str, words: &Words<'_>) -> Lookup {

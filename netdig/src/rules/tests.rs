@@ -287,9 +287,11 @@ fn of_etcd(text: &str, api: &str) -> Context {
 
 #[test]
 fn every_etcdctl_is_complete() {
-    const START: [&str; 2] = [
+    const START: [&str; 4] = [
         "ETCDCTL_API=2 etcdctl --endpoints https://10.1.1.95:2379 --ca-file /ca.pem --username root ",
         "ETCDCTL_API=3 etcdctl --endpoints https://10.1.1.95:2379 --cacert /ca.pem --user root ",
+        "ETCDCTL_API=2 etcdctl --endpoints https://10.1.1.95:2379 --ca-file /ca.pem --username root:\"$PW\" ",
+        "ETCDCTL_API=3 etcdctl --endpoints https://10.1.1.95:2379 --cacert /ca.pem --user root:\"$PW\" ",
     ];
     let mut codes = BTreeSet::new();
     for (text, api) in WITH_ETCDCTL
@@ -303,6 +305,12 @@ fn every_etcdctl_is_complete() {
                 let complete: usize = START.iter().map(|start| line.matches(start).count()).sum();
                 let all = line.matches("etcdctl").count();
                 assert_eq!(all, complete, "{}: {line}", finding.code);
+                // Its question would stand among the output, or be answered by the input.
+                let asks = START[..2].iter().any(|start| line.contains(start));
+                let fed = line.contains("$(") || line.contains(" | ");
+                assert!(!(asks && fed), "{}: {line}", finding.code);
+                let knows = line.contains("read -rsp") || finding.code.0 == 407;
+                assert!(knows || !line.contains("$PW"), "{}: {line}", finding.code);
                 codes.insert(finding.code.to_string());
             }
         }

@@ -2,6 +2,7 @@
 use std::net::IpAddr;
 
 use super::*;
+use crate::context::files::SubnetEnv;
 use crate::context::flannel::Lease;
 use crate::rules::testing::context;
 
@@ -176,4 +177,33 @@ fn the_kernels_answer_goes_before_the_tables() {
     assert_eq!(dev("10.244.9.9").as_deref(), Some("eth0"));
     assert_eq!(dev("10.244.9.8"), None);
     assert_eq!(dev("10.244.9.7").as_deref(), Some("flannel0"));
+}
+
+#[test]
+fn leases_without_a_configuration_are_of_subnet_envs_network() {
+    let lease = |subnet: &str| {
+        format!(
+            "key v3 /coreos.com/network/subnets/{subnet} {{\"PublicIP\":\"10.1.1.187\",\"BackendType\":\"vxlan\"}}\n"
+        )
+    };
+    let broken = "key v3 /coreos.com/network/config {\"Network\":\n";
+    for (text, leases) in [
+        (lease("10.244.1.0-24"), 1),
+        (format!("{broken}{}", lease("10.244.1.0-24")), 1),
+        (lease("10.9.1.0-24"), 0),
+    ] {
+        let mut context = context(&format!("link eth0\naddress 10.1.1.95/24 dev eth0\n{text}"));
+        context.files.subnet_env.push(SubnetEnv {
+            file: "/run/flannel/subnet.env".to_owned(),
+            network: vec!["10.244.0.0/16".parse().expect("a network")],
+            subnet: "10.244.0.1/24".parse().ok(),
+            ..SubnetEnv::default()
+        });
+        let view = View::new(&context, None);
+        assert_eq!(view.overlays.len(), 1);
+        let overlay = &view.overlays[0];
+        assert_eq!(overlay.leases.len(), leases, "{text}");
+        let backend = (leases > 0).then_some("vxlan");
+        assert_eq!(overlay.backend.as_deref(), backend);
+    }
 }

@@ -43,21 +43,37 @@ fn stop_gap(view: &View<'_>, address: IpAddr) -> String {
     }
 }
 
+/// What brings destinations out of a range that the overlay had before.
+pub const RESTART: [&str; 3] = [
+    "# its range was changed, and flanneld reads its configuration only when it starts:",
+    "systemctl restart flanneld",
+    "systemctl restart docker",
+];
+
 /// Commands that bring the underlay's destinations out of the overlay: away with a route that
-/// somebody set by hand, and for the others `why` and a route of their own.
+/// somebody set by hand, the daemon started again where the range is one of before, and for the
+/// others `why` and a route of their own.
 pub fn commands(view: &View<'_>, caught: &[Caught<'_>], why: &str) -> Vec<String> {
-    let (mut deleted, mut pinned) = (Vec::new(), Vec::new());
+    let (mut commands, mut pinned) = (Vec::new(), Vec::new());
+    let mut restart = false;
     for one in caught {
         let overlay = view.overlay_on(one.dev);
-        match overlay.and_then(|overlay| by_hand::into_overlay(view, overlay, one.address)) {
-            Some(route) => deleted.push(by_hand::delete(route)),
+        let by_hand = overlay.and_then(|one_of| by_hand::into_overlay(view, one_of, one.address));
+        match by_hand {
+            Some(route) => commands.push(by_hand::delete(route)),
             None => pinned.push(stop_gap(view, one.address)),
         }
+        restart |= overlay.is_some_and(|overlay| {
+            by_hand.is_none() && by_hand::of_before(view, overlay, one.address).is_some()
+        });
     }
-    deleted.dedup();
+    commands.dedup();
+    if restart {
+        commands.extend(RESTART.map(str::to_owned));
+    }
     if !pinned.is_empty() {
-        deleted.push(why.to_owned());
+        commands.push(why.to_owned());
     }
-    deleted.extend(pinned);
-    deleted
+    commands.extend(pinned);
+    commands
 }

@@ -80,6 +80,41 @@ pub fn world(routes: usize) -> Context {
     context
 }
 
+/// The same after an outage: nothing of the kernel's is what the registry says. One half of the
+/// leases has ended, the other's routes lead to another peer, hosts name addresses within their
+/// own subnets, and this host has thousands of addresses.
+#[allow(dead_code)] // The benchmark includes this file too.
+pub fn broken(routes: usize) -> Context {
+    let mut context = world(routes);
+    let net = &mut context.net;
+    for n in 1..=routes / 20 {
+        let own = format!("172.31.{}.{}/32", (n >> 8) & 255, n & 255);
+        net.addresses.push(Address {
+            link: "eth0".to_owned(),
+            net: own.parse().expect("an address"),
+            peer: None,
+            scope: "global".to_owned(),
+            secondary: true,
+        });
+    }
+    let leases = routes / 5;
+    for (n, route) in (2..).zip(net.routes.iter_mut().take(leases - 1)) {
+        let other = subnet(if n == 2 { 3 } else { 2 });
+        route.hops[0].via = other.parse().ok();
+    }
+    // This host's lease is the first, and the configuration the last of the keys.
+    let keys = &mut context.registry.keys;
+    keys.drain(1..leases / 2);
+    let last = keys.len() - 1;
+    for (n, key) in (leases / 2 + 1..).zip(&mut keys[1..last]).step_by(2) {
+        let address = subnet(n);
+        key.value = Value::Text(format!(
+            r#"{{"PublicIP":"{address}","BackendType":"vxlan","BackendData":{{"VNI":1}}}}"#
+        ));
+    }
+    context
+}
+
 /// What flanneld and the kernel know of a peer.
 fn programmed(context: &mut Context, n: usize, subnet: &str) {
     let public: IpAddr = public(n).parse().expect("an address");

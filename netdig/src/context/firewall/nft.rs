@@ -102,14 +102,66 @@ impl<'a> Reading<'a> {
         let statements = self.rule.get("expr").and_then(Value::as_array);
         let statements = statements.map_or(&[][..], Vec::as_slice);
         rule.text = statements.iter().map(shown).collect::<Vec<_>>().join(" ");
+        let mut rules = vec![rule];
         for statement in statements {
             *foreign |= statement.get("xt").is_some();
             if let Some(map) = statement.get("vmap") {
-                return self.verdict_map(&rule, map);
+                let each = rules.iter().flat_map(|rule| self.verdict_map(rule, map));
+                return each.collect();
             }
-            self.statement(&mut rule, statement);
+            match self.concatenation(statement, rules.len()) {
+                Some((left, elements)) => rules = self.one_each(&rules, left, &elements),
+                None => rules
+                    .iter_mut()
+                    .for_each(|rule| self.statement(rule, statement)),
+            }
         }
-        vec![rule]
+        rules
+    }
+
+    /// `iifname . oifname { docker0 . flannel.1, … }`: its left side and the elements, where
+    /// there are not too many for `rules` rules.
+    fn concatenation(
+        &self,
+        statement: &'a Value,
+        rules: usize,
+    ) -> Option<(&'a Value, Vec<&'a Value>)> {
+        let value = statement.get("match")?;
+        let (left, right) = (value.get("left")?, value.get("right")?);
+        let is_equal = ["==", "in"].contains(&text(value, "op").as_str());
+        let elements = self.elements(right).filter(|_| is_equal)?;
+        let fits = !elements.is_empty() && elements.len() * rules <= MAX_ELEMENTS;
+        (fits && left.get("concat").is_some()).then_some((left, elements))
+    }
+
+    /// A rule for each element.
+    fn one_each(
+        &self,
+        rules: &[FirewallRule],
+        left: &'a Value,
+        elements: &[&'a Value],
+    ) -> Vec<FirewallRule> {
+        let each = rules
+            .iter()
+            .flat_map(|rule| elements.iter().map(move |element| (rule.clone(), *element)));
+        let each = each.map(|(mut rule, element)| {
+            rule.others |= !self.element(&mut rule, left, element);
+            rule
+        });
+        each.collect()
+    }
+
+    /// Reads what one element asks for, part by part where it is a concatenation.
+    fn element(&self, rule: &mut FirewallRule, left: &'a Value, element: &'a Value) -> bool {
+        let parts = |value: &'a Value| value.get("concat").and_then(Value::as_array);
+        match (parts(left), parts(element)) {
+            (Some(left), Some(parts)) if left.len() == parts.len() => {
+                let mut pairs = left.iter().zip(parts);
+                pairs.all(|(left, part)| self.condition(rule, left, "==", part))
+            }
+            (Some(_), _) => false,
+            (None, _) => self.condition(rule, left, "==", element),
+        }
     }
 
     fn statement(&self, rule: &mut FirewallRule, statement: &Value) {
@@ -156,7 +208,7 @@ impl<'a> Reading<'a> {
         let each = elements.into_iter().map(|element| {
             let mut rule = rule.clone();
             let value = element.get(0).unwrap_or(&Value::Null);
-            rule.others |= !self.condition(&mut rule, key, "==", value);
+            rule.others |= !self.element(&mut rule, key, value);
             let verdicts = element.get(1).and_then(Value::as_object);
             let chosen = verdicts.and_then(|it| it.iter().next());
             rule.verdict = chosen

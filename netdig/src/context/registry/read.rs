@@ -337,8 +337,13 @@ impl<'a> Asking<'a> {
             let why = "it is there and has neither API switched on".to_owned();
             context.unread.push(unread(&what, &why, None, false));
         }
+        // A store that has nothing tells nothing where the other one, which may have all, was
+        // not read.
+        let failed = |api: &Api| matches!(api, Api::Failed { .. });
+        let blind = failed(&self.registry.v2) || failed(&self.registry.v3);
+        let partly = any && !(blind && self.registry.keys.is_empty());
         for gap in &self.gaps {
-            let unread = unread(&gap.what, &gap.why, gap.hint.clone(), any);
+            let unread = unread(&gap.what, &gap.why, gap.hint.clone(), partly);
             if !context.unread.contains(&unread) {
                 context.unread.push(unread);
             }

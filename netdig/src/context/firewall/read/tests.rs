@@ -123,6 +123,32 @@ fn verdict_maps_and_jumps_are_followed() {
 }
 
 #[test]
+fn concatenations_are_read_part_by_part() {
+    let links = r#"{"concat":[{"meta":{"key":"iifname"}},{"meta":{"key":"oifname"}}]}"#;
+    let pair = |a: &str, b: &str| format!(r#"{{"concat":["{a}","{b}"]}}"#);
+    let matched = |elements: &[String]| {
+        let right = format!(r#"{{"set":[{}]}}"#, elements.join(","));
+        let tests = format!(r#"{{"match":{{"op":"==","left":{links},"right":{right}}}}}"#);
+        rule("fwd", &format!(r#"{tests},{{"accept":null}}"#))
+    };
+    let (forth, back) = (pair("docker0", "flannel0"), pair("flannel0", "docker0"));
+    let both = matched(&[forth.clone(), back.clone()]);
+    assert_eq!(said(&[both], State::New), "accept");
+    assert_eq!(said(&[matched(&[forth.clone()])], State::New), "drop");
+    let map = |element: &str| {
+        let data = format!(r#"{{"set":[[{element},{{"accept":null}}]]}}"#);
+        rule(
+            "fwd",
+            &format!(r#"{{"vmap":{{"key":{links},"data":{data}}}}}"#),
+        )
+    };
+    assert_eq!(said(&[map(&back)], State::New), "accept");
+    assert_eq!(said(&[map(&forth)], State::New), "drop");
+    let odd = matched(&[r#"{"concat":["docker0"]}"#.to_owned()]);
+    assert_eq!(said(&[odd], State::New), "unknown");
+}
+
+#[test]
 fn text_is_about_what_nft_prints() {
     let rules = [left(
         "payload",
