@@ -37,6 +37,9 @@ pub struct EtcdWatchArgs {
     /// Print no keys: only gaps, findings and the summary
     #[arg(short, long)]
     pub quiet: bool,
+    /// Connect to each upstream now and then, to see whether somebody listens there
+    #[arg(long, conflicts_with = "keys")]
+    pub probe: bool,
     /// Compare with the routes and links of this network namespace, and reach etcd from it: a
     /// name as `ip netns` knows it, a path, or pid:N
     #[arg(long, value_name = "NETNS")]

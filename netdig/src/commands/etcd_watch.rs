@@ -11,7 +11,8 @@ use super::overlay::host;
 use super::stop::Stop;
 use crate::cli::etcd_watch::EtcdWatchArgs;
 use crate::context::namespace::{Namespace, inside};
-use crate::context::registry;
+use crate::context::{Context, registry};
+use crate::source::peers::Prober;
 use crate::source::probe::unix_now;
 use crate::source::registry::{Told, follow};
 use watched::Watched;
@@ -33,18 +34,24 @@ pub fn etcd_watch(args: &EtcdWatchArgs) -> Result<bool> {
     let stop = Stop::watch(args.duration)?;
     let namespace = args.netns.as_deref().map(Namespace::open).transpose()?;
     let live = host::watch(args.netns.as_deref(), options.clone())?;
-    let follower = inside(namespace.as_ref(), || follow(&options, &args.prefix))??;
+    let follower = inside(namespace.as_ref(), || {
+        let context = Context::default();
+        follow(&context, &options, &args.prefix)
+    })??;
     let mut watched = Watched::new(args, live, std::io::stdout().is_terminal());
+    if args.probe {
+        watched.probe(inside(namespace.as_ref(), Prober::start)??);
+    }
     let mut left = args.count.map(std::num::NonZeroU64::get);
     let mut ended = Vec::new();
     while !stop.is_due() && left != Some(0) {
         let mut news = Vec::new();
-        match follower.receiver().recv_timeout(IDLE) {
+        match follower.told().recv_timeout(IDLE) {
             Ok(told) => news.push(told),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        news.extend(follower.receiver().try_iter().take(TOGETHER));
+        news.extend(follower.told().try_iter().take(TOGETHER));
         for told in news {
             if let Told::Ended { api, why, .. } = &told {
                 ended.push(format!("etcd {api}: {why}"));
@@ -64,7 +71,7 @@ pub fn etcd_watch(args: &EtcdWatchArgs) -> Result<bool> {
 fn of_dump(args: &EtcdWatchArgs, options: &registry::Options) -> Result<bool> {
     let mut options = options.clone();
     options.prefixes = vec![args.prefix.clone()];
-    let mut context = crate::context::Context::default();
+    let mut context = Context::default();
     registry::read(&mut context, &options);
     if let Some(unread) = context.unread.first() {
         bail!("{}", unread.why);

@@ -56,7 +56,7 @@ pub fn head(listing: &Listing, prefix: &str) -> String {
 /// The services with their upstreams, each with the codes of what is wrong with it.
 pub fn tree(services: &Services<'_>, judged: &Judged) -> String {
     let mut out = String::new();
-    for service in &services.services {
+    for service in &services.all {
         let domain = service.domain.as_ref();
         let domain = domain.map_or_else(String::new, |domain| format!(" ({domain})"));
         out.push_str(&harmless(&format!(

@@ -20,10 +20,12 @@ pub struct Unchecked {
     pub lacks: Vec<Part>,
 }
 
-/// A rule that needs packets or services is no part of a look without any.
+/// A rule that needs packets or services is no part of a look without any; a look at services
+/// is not one at the host.
 pub(super) fn concerns(rule: &Rule, view: &View<'_>) -> bool {
+    let of_any_look = rule.code.0 >= 900;
     (view.traffic.is_some() || !rule.needs_packets())
-        && (view.services.is_some() || !rule.needs_services())
+        && (of_any_look || view.services.is_some() == rule.needs_services())
 }
 
 /// Evaluates every rule that is part of this look and has what it needs.

@@ -10,13 +10,14 @@ use crate::cli::overlay::Format;
 use crate::commands::print::{object, print};
 use crate::conclusions::{Live, When};
 use crate::context::registry::{ApiVersion, Key, Registry};
-use crate::evidence::services::{Schema, Services};
+use crate::evidence::services::{Probes, Schema, Services};
 use crate::finding::{Code, Finding, Severity};
 use crate::observation::UnixNanos;
 use crate::output::clock::Clock;
 use crate::output::report::Tally;
 use crate::output::{finding, registry};
 use crate::rules::{View, evaluate};
+use crate::source::peers::Prober;
 use crate::source::probe::unix_now;
 use crate::source::registry::{Change, Gap, Listing, Told};
 
@@ -33,6 +34,8 @@ pub struct Watched {
     schema: Option<Schema>,
     live: Live,
     keys: BTreeMap<(ApiVersion, String), Key>,
+    prober: Option<Prober>,
+    probes: Probes,
     gaps: Vec<Gap>,
     said: Said,
     format: Format,
@@ -56,6 +59,8 @@ impl Watched {
             schema: args.schema.map(|name| name.schema()),
             live,
             keys: BTreeMap::new(),
+            prober: None,
+            probes: Probes::new(),
             gaps: Vec::new(),
             said: Said::new(),
             format: args.format,
@@ -72,6 +77,11 @@ impl Watched {
             followed: false,
             changes: 0,
         }
+    }
+
+    /// Has upstreams tried from now on.
+    pub fn probe(&mut self, prober: Prober) {
+        self.prober = Some(prober);
     }
 
     /// Whether any store was ever read.
@@ -191,6 +201,10 @@ impl Watched {
             return Ok(());
         }
         self.dirty |= self.live.refresh(When::Running);
+        if let Some(probes) = self.prober.as_ref().and_then(Prober::news) {
+            self.probes = probes;
+            self.dirty = true;
+        }
         if !self.dirty || !self.followed {
             return Ok(());
         }
@@ -228,13 +242,16 @@ impl Watched {
     fn judge(&mut self, now: UnixNanos) -> Result<()> {
         self.dirty = false;
         let services = Services::of(self.keys.values(), &self.prefix, self.schema);
-        let view = View::new(&self.live.context, None).with_services(&services);
+        let view = View::new(&self.live.context, None).with_services(&services, &self.probes);
         let findings = evaluate(&view).findings;
         if std::mem::take(&mut self.unshown) && !self.quiet && self.format == Format::Text {
             let tree = registry::tree(&services, &registry::judged(&findings));
             print(tree.trim_end_matches('\n'))?;
         }
-        drop(services);
+        if let Some(prober) = &self.prober {
+            let upstreams = services.all.iter().flat_map(|service| &service.upstreams);
+            prober.want(&upstreams.filter_map(|one| one.address()).collect());
+        }
         self.say(findings, now)
     }
 
