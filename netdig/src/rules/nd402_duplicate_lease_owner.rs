@@ -10,6 +10,7 @@ use super::{
 };
 use crate::context::Part;
 use crate::context::flannel::Lease;
+use crate::context::net::{Address, LinkKind};
 use crate::context::registry::{Key, Value};
 use crate::finding::{Code, Confidence, Evidence, Severity};
 
@@ -191,11 +192,13 @@ fn by_device(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr)
     let ipv6 = lease.ipv4_subnet().is_none();
     let (mac, named) = (link.mac.as_deref()?, lease.vtep_mac_of(ipv6)?);
     let others = !mac.eq_ignore_ascii_case(named) && !view.is_local(now) && !was_told(view, now);
-    let underlay = backend::underlay(view, overlay)?;
-    let before = view
-        .context
-        .net
-        .addresses_of(&underlay.name)
+    let underlay = |one: &&Address| {
+        let link = view.context.net.link(&one.link);
+        let inside = link.is_none_or(|link| link.loopback || link.kind == LinkKind::Bridge);
+        one.scope == "global" && !inside && !view.is_overlay_link(&one.link)
+    };
+    let addresses = view.context.net.addresses.iter().filter(underlay);
+    let before = addresses
         .map(|one| one.net.addr())
         .find(|address| address.is_ipv6() == now.is_ipv6())?;
     (ours && others).then(|| Owners {
