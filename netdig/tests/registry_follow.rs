@@ -915,3 +915,57 @@ fn an_etcd_that_says_nothing_is_away() {
         (Action::Set, "/p/a".into(), some("0"), some("2"))
     );
 }
+
+/// The program on two services, of which one's blank value is cured while it looks.
+#[test]
+fn the_program_tells_what_is_wrong_and_what_is_cured() {
+    let Some(etcd) = Etcd::start("watch-program") else {
+        return;
+    };
+    let folder = "/haproxy-discover/services/myapp/upstreams";
+    let put = |name: &str, value: &str| {
+        assert!(etcd.try_ctl(&["put", &format!("{folder}/{name}"), value]).0);
+    };
+    put("frontend1", "192.0.2.1:80");
+    put("frontend2", ":80");
+    let program = Command::new(env!("CARGO_BIN_EXE_netdig"))
+        .args(["etcd-watch", "--format", "json", "--count", "1", "-M", "20"])
+        .args(["--etcd", &etcd.url(), "--fail-on", "high"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut program = program.expect("netdig starts");
+    let mut lines = std::io::BufReader::new(program.stdout.take().expect("a pipe"));
+    let mut told = Vec::new();
+    let mut next = |what: &str| {
+        let mut line = String::new();
+        let read = std::io::BufRead::read_line(&mut lines, &mut line).expect("a line");
+        assert!(read > 0, "it ended before {what}: {told:?}");
+        let object: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        told.push(line);
+        object
+    };
+    let is = |object: &serde_json::Value, kind: &str, code: &str| {
+        object["kind"] == kind && object["code"] == code
+    };
+    let blank = loop {
+        let object = next("the blank value");
+        if is(&object, "finding", "ND501") {
+            break object;
+        }
+    };
+    let title = blank["title"].as_str().expect("a title");
+    assert!(title.contains(&format!("{folder}/frontend2")), "{title}");
+    put("frontend2", "192.0.2.2:80");
+    let change = loop {
+        let object = next("the change");
+        if object["kind"] == "key" && object["action"] != "get" {
+            break object;
+        }
+    };
+    assert_eq!(change["old"], ":80");
+    assert_eq!(change["value"], "192.0.2.2:80");
+    while !is(&next("the cure"), "cured", "ND501") {}
+    while next("the summary")["kind"] != "summary" {}
+    assert_eq!(program.wait().expect("it ends").code(), Some(0));
+}

@@ -62,7 +62,11 @@ pub fn etcd_watch(args: &EtcdWatchArgs) -> Result<bool> {
     }
     watched.finish(unix_now())?;
     if !watched.has_followed() {
-        bail!("nothing below {} can be followed: {}", args.prefix, ended.join("; "));
+        let why = match ended.is_empty() {
+            true => "no etcd has answered".to_owned(),
+            false => ended.join("; "),
+        };
+        bail!("nothing below {} could be read: {why}", args.prefix);
     }
     Ok(!watched.fails())
 }

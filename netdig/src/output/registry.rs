@@ -76,7 +76,9 @@ pub fn tree(services: &Services<'_>, judged: &Judged) -> String {
             let value = shown(&upstream.key.value);
             let ttl = ttl(upstream.key.ttl);
             let (name, modified) = (harmless(&upstream.name), upstream.key.modified);
-            out.push_str(&format!("  {name:width$}  {value}  @ {modified}{ttl}{codes}\n"));
+            out.push_str(&format!(
+                "  {name:width$}  {value}  @ {modified}{ttl}{codes}\n"
+            ));
         }
     }
     out
@@ -238,8 +240,14 @@ mod tests {
             line.split_once(' ').expect("a time").1.to_owned()
         };
         assert_eq!(told(None, Some(":80\n")), r"v2 set /a\x1b/b: :80\n  @ 7");
-        assert_eq!(told(Some(""), Some("x")), r"v2 set /a\x1b/b: (empty) → x  @ 7");
-        assert_eq!(told(Some("x"), Some("x")), r"v2 set /a\x1b/b: x, unchanged  @ 7");
+        assert_eq!(
+            told(Some(""), Some("x")),
+            r"v2 set /a\x1b/b: (empty) → x  @ 7"
+        );
+        assert_eq!(
+            told(Some("x"), Some("x")),
+            r"v2 set /a\x1b/b: x, unchanged  @ 7"
+        );
         assert_eq!(told(Some("x"), None), r"v2 set /a\x1b/b: was x  @ 7");
     }
 

@@ -53,7 +53,9 @@ impl Prober {
     pub fn want(&self, addresses: &BTreeSet<SocketAddr>) {
         let mut shared = lock(&self.shared);
         shared.due.retain(|address, _| addresses.contains(address));
-        shared.answers.retain(|address, _| addresses.contains(address));
+        shared
+            .answers
+            .retain(|address, _| addresses.contains(address));
         for address in addresses.iter().take(MOST) {
             shared.due.entry(*address).or_insert_with(Instant::now);
         }

@@ -1,6 +1,6 @@
 //! What is known of the folder, what was concluded, and what was said of both.
-use std::collections::BTreeMap;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
@@ -9,7 +9,7 @@ use crate::cli::etcd_watch::EtcdWatchArgs;
 use crate::cli::overlay::Format;
 use crate::commands::print::{object, print};
 use crate::conclusions::{Live, When};
-use crate::context::registry::{ApiVersion, Key, Registry};
+use crate::context::registry::{ApiVersion, Key, Registry, Which};
 use crate::evidence::services::{Probes, Schema, Services};
 use crate::finding::{Code, Finding, Severity};
 use crate::observation::UnixNanos;
@@ -24,8 +24,11 @@ use crate::source::registry::{Change, Gap, Listing, Told};
 /// Shortest time between two evaluations, which cost one part of so many at most.
 const INTERVAL_NS: u64 = 100_000_000;
 const SHARE: u32 = 20;
-/// Gaps that are remembered for the rules.
-const MOST_GAPS: usize = 100;
+/// How long the first judgement waits for the other store and for a look at the host.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// ND903: parts of the host could not be read.
+const UNREAD: Code = Code(903);
 
 type Said = BTreeMap<(Code, String), Finding>;
 
@@ -36,8 +39,12 @@ pub struct Watched {
     keys: BTreeMap<(ApiVersion, String), Key>,
     prober: Option<Prober>,
     probes: Probes,
-    gaps: Vec<Gap>,
+    gaps: u64,
     said: Said,
+    /// Whether a host is looked at, or a file alone.
+    is_live: bool,
+    /// Stores that are asked.
+    stores: usize,
     format: Format,
     quiet: bool,
     style: finding::Style,
@@ -49,6 +56,11 @@ pub struct Watched {
     /// Listings that the tree has not shown yet.
     unshown: bool,
     followed: bool,
+    /// Stores that said what they have, or that they have nothing to say.
+    heard: BTreeSet<ApiVersion>,
+    /// Whether the host has been looked at.
+    looked: bool,
+    began: Instant,
     changes: u64,
 }
 
@@ -61,8 +73,14 @@ impl Watched {
             keys: BTreeMap::new(),
             prober: None,
             probes: Probes::new(),
-            gaps: Vec::new(),
+            gaps: 0,
             said: Said::new(),
+            is_live: args.etcd.keys.is_none(),
+            stores: if args.etcd.etcd_api == Which::Auto {
+                2
+            } else {
+                1
+            },
             format: args.format,
             quiet: args.quiet,
             style: finding::Style {
@@ -75,6 +93,9 @@ impl Watched {
             next_ns: 0,
             unshown: false,
             followed: false,
+            heard: BTreeSet::new(),
+            looked: false,
+            began: Instant::now(),
             changes: 0,
         }
     }
@@ -104,6 +125,7 @@ impl Watched {
                 .try_for_each(|change| self.changed(change, left)),
             Told::Gap(gap) => self.gap(gap),
             Told::Away { api, endpoint, why } => {
+                self.heard.insert(api);
                 self.tell(&format!("etcd {api} at {endpoint} is away: {why}"));
                 Ok(())
             }
@@ -112,6 +134,7 @@ impl Watched {
                 Ok(())
             }
             Told::Ended { api, why, hint } => {
+                self.heard.insert(api);
                 let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
                 self.tell(&format!("etcd {api} is not followed: {why}{hint}"));
                 Ok(())
@@ -126,6 +149,7 @@ impl Watched {
 
     fn listed(&mut self, listing: Listing) -> Result<()> {
         self.followed = true;
+        self.heard.insert(listing.api);
         self.dirty = true;
         if !self.quiet {
             match self.format {
@@ -162,9 +186,7 @@ impl Watched {
         match (self.quiet, self.format) {
             (true, _) => Ok(()),
             (false, Format::Text) => print(&registry::line(change, &mut self.clock)),
-            (false, Format::Json) => {
-                print(&object("key", change.ts_ns, registry::changed(change)))
-            }
+            (false, Format::Json) => print(&object("key", change.ts_ns, registry::changed(change))),
         }
     }
 
@@ -188,10 +210,7 @@ impl Watched {
             self.apply(change.clone());
         }
         self.dirty = true;
-        if self.gaps.len() < MOST_GAPS {
-            let changes = Vec::new();
-            self.gaps.push(Gap { changes, ..gap });
-        }
+        self.gaps += 1;
         Ok(())
     }
 
@@ -200,7 +219,14 @@ impl Watched {
         if now < self.next_ns {
             return Ok(());
         }
-        self.dirty |= self.live.refresh(When::Running);
+        if self.live.refresh(When::Running) {
+            self.dirty = true;
+            self.looked = true;
+        }
+        let early = self.heard.len() < self.stores || !self.looked;
+        if early && self.began.elapsed() < PATIENCE {
+            return Ok(());
+        }
         if let Some(probes) = self.prober.as_ref().and_then(Prober::news) {
             self.probes = probes;
             self.dirty = true;
@@ -233,7 +259,7 @@ impl Watched {
             Format::Json => print(&object(
                 "summary",
                 now,
-                json!({ "keys": self.keys.len(), "changes": self.changes, "gaps": self.gaps.len(),
+                json!({ "keys": self.keys.len(), "changes": self.changes, "gaps": self.gaps,
                         "findings": tally.json() }),
             )),
         }
@@ -243,7 +269,9 @@ impl Watched {
         self.dirty = false;
         let services = Services::of(self.keys.values(), &self.prefix, self.schema);
         let view = View::new(&self.live.context, None).with_services(&services, &self.probes);
-        let findings = evaluate(&view).findings;
+        let mut findings = evaluate(&view).findings;
+        // Nobody looked at a host where a file was to be judged.
+        findings.retain(|finding| self.is_live || finding.code != UNREAD);
         if std::mem::take(&mut self.unshown) && !self.quiet && self.format == Format::Text {
             let tree = registry::tree(&services, &registry::judged(&findings));
             print(tree.trim_end_matches('\n'))?;
@@ -302,7 +330,12 @@ pub fn listings(registry: Registry) -> Vec<Listing> {
         .map(|api| Listing {
             api,
             endpoint: endpoint.clone(),
-            keys: registry.keys.iter().filter(|key| key.api == api).cloned().collect(),
+            keys: registry
+                .keys
+                .iter()
+                .filter(|key| key.api == api)
+                .cloned()
+                .collect(),
             ..Listing::default()
         })
         .filter(|listing| !listing.keys.is_empty())
