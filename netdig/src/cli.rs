@@ -1,6 +1,7 @@
 //! The command line, as clap structs; nothing else.
 pub mod doctor;
 pub mod etcd;
+pub mod etcd_watch;
 pub mod lab;
 pub mod overlay;
 
@@ -24,6 +25,8 @@ pub enum Command {
     Overlay(Box<overlay::OverlayArgs>),
     /// Look once at this host, its overlay and its registry, and say what is wrong
     Doctor(Box<doctor::DoctorArgs>),
+    /// Follow a folder of etcd with services in it: blank values, and each change as it comes
+    EtcdWatch(Box<etcd_watch::EtcdWatchArgs>),
     /// Print the page of a finding: symptom, why, how to confirm, how to fix
     Explain(doctor::ExplainArgs),
     /// List the findings that netdig knows

@@ -1,5 +1,6 @@
 //! One file a subcommand: each wires sources, engine and outputs together.
 pub mod doctor;
+pub mod etcd_watch;
 pub mod explain;
 mod hints;
 pub mod lab;
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Overlay(args) => overlay::overlay(&args),
         Command::Doctor(args) => doctor::doctor(&args),
+        Command::EtcdWatch(args) => etcd_watch::etcd_watch(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Rules(args) => explain::rules(&args),
         Command::Lab(args) => lab::lab(args.command),

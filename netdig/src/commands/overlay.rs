@@ -1,5 +1,5 @@
 //! `netdig overlay`: what goes through the tunnel, live and from files.
-mod host;
+pub(super) mod host;
 mod live;
 mod opening;
 

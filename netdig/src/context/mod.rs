@@ -107,6 +107,8 @@ pub enum Part {
     Earlier,
     /// Packets: rules that need them speak in `netdig overlay`.
     Packets,
+    /// Services of a registry: rules that need them speak in `netdig etcd-watch`.
+    Services,
 }
 
 impl Part {
@@ -131,6 +133,7 @@ impl Part {
             Part::Registry => "the registry's keys",
             Part::Earlier => "an earlier look",
             Part::Packets => "packets",
+            Part::Services => "services",
         }
     }
 }

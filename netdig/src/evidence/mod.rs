@@ -2,4 +2,5 @@
 pub mod flow;
 pub mod join;
 pub mod packet;
+pub mod services;
 pub mod traffic;

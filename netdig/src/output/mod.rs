@@ -7,6 +7,7 @@ pub mod json;
 pub mod line;
 pub mod pcap;
 pub mod pcapng;
+pub mod registry;
 pub mod report;
 mod sink;
 pub mod summary;

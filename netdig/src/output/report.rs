@@ -211,8 +211,9 @@ fn list(findings: &[&Finding], style: ReportStyle) -> String {
 
 fn footer(report: &Report, style: ReportStyle, ordered: &[&Finding]) -> String {
     let by_packets = RULES.iter().filter(|rule| rule.needs_packets()).count();
+    let by_services = RULES.iter().filter(|rule| rule.needs_services()).count();
     let unchecked = report.unchecked.len();
-    let checked = RULES.len() - by_packets - unchecked;
+    let checked = RULES.len() - by_packets - by_services - unchecked;
     let mut text = format!("{}; {checked} rules checked", Tally::of(&report.findings));
     // Where ND903 has nothing to say, what is unread is not missed.
     if unchecked > 0 && ordered.iter().any(|one| one.code == Code(903)) {
@@ -221,6 +222,11 @@ fn footer(report: &Report, style: ReportStyle, ordered: &[&Finding]) -> String {
     if by_packets > 0 {
         text.push_str(&format!(
             ", {by_packets} more watch packets: netdig overlay"
+        ));
+    }
+    if by_services > 0 {
+        text.push_str(&format!(
+            ", {by_services} more watch services: netdig etcd-watch"
         ));
     }
     let serious = ordered

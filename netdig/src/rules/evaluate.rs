@@ -20,9 +20,12 @@ pub struct Unchecked {
     pub lacks: Vec<Part>,
 }
 
-/// A rule that needs packets is no part of a look without any.
+/// A rule that needs packets or services is no part of a look without any; a look at services
+/// is not one at the host.
 pub(super) fn concerns(rule: &Rule, view: &View<'_>) -> bool {
-    view.traffic.is_some() || !rule.needs_packets()
+    let of_any_look = rule.code.0 >= 900;
+    (view.traffic.is_some() || !rule.needs_packets())
+        && (of_any_look || view.services.is_some() == rule.needs_services())
 }
 
 /// Evaluates every rule that is part of this look and has what it needs.
@@ -50,7 +53,8 @@ pub(super) fn lacking<'a>(rule: &'a Rule, view: &'a View<'_>) -> impl Iterator<I
     rule.needs
         .iter()
         .copied()
-        .filter(|&part| part != Part::Packets && !view.context.has(part))
+        .filter(|&part| ![Part::Packets, Part::Services].contains(&part))
+        .filter(|&part| !view.context.has(part))
 }
 
 fn run(rule: &Rule, view: &View<'_>, findings: &mut Vec<Finding>) {

@@ -48,6 +48,16 @@ mod nd406_backend_type_mixed;
 mod nd407_config_clobber;
 mod nd408_public_ip_unreachable;
 mod nd409_lease_expiring;
+mod nd501_blank_host;
+mod nd502_self_loop_upstream;
+mod nd503_rejected_value;
+mod nd504_portless_upstream;
+mod nd505_duplicate_upstream;
+mod nd506_upstream_not_leased;
+mod nd507_stale_upstream;
+mod nd508_wrong_address_registered;
+mod nd509_upstream_unreachable;
+mod nd510_empty_set;
 mod nd901_events_lost;
 mod nd902_payload_cut;
 mod nd903_no_permission;
@@ -59,9 +69,12 @@ pub mod prefixes;
 mod renumber;
 pub mod routing;
 #[cfg(test)]
+mod services_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 pub mod view;
 mod way_out;
 #[cfg(test)]
@@ -96,6 +109,11 @@ impl Rule {
     /// Whether it speaks only where packets are seen.
     pub fn needs_packets(&self) -> bool {
         self.needs.contains(&Part::Packets)
+    }
+
+    /// Whether it speaks only where a registry's services are watched.
+    pub fn needs_services(&self) -> bool {
+        self.needs.contains(&Part::Services)
     }
 }
 
@@ -137,6 +155,16 @@ pub const RULES: &[Rule] = &[
     nd407_config_clobber::RULE,
     nd408_public_ip_unreachable::RULE,
     nd409_lease_expiring::RULE,
+    nd501_blank_host::RULE,
+    nd502_self_loop_upstream::RULE,
+    nd503_rejected_value::RULE,
+    nd504_portless_upstream::RULE,
+    nd505_duplicate_upstream::RULE,
+    nd506_upstream_not_leased::RULE,
+    nd507_stale_upstream::RULE,
+    nd508_wrong_address_registered::RULE,
+    nd509_upstream_unreachable::RULE,
+    nd510_empty_set::RULE,
     nd901_events_lost::RULE,
     nd902_payload_cut::RULE,
     nd903_no_permission::RULE,

@@ -16,20 +16,26 @@
 //! save -A FORWARD -i flannel0 -j ACCEPT
 //! unread /coreos.com/network                 a part of the registry
 //! key v2 /coreos.com/network/config {"Network":"10.1.0.0/16"}
+//! folder v2 /haproxy-discover/services/myapp/upstreams   a directory without entries
+//! ttl 30                                    of the last key
+//! bind 10.1.1.95:80                         of haproxy.cfg
+//! server frontend1 10.1.1.187:80 check
+//! listens 0.0.0.0:80 haproxy                a socket, with its program
 //! ```
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::{Report, View, evaluate};
-use crate::context::files::{Nameserver, Place};
+use crate::context::files::{Balancer, Bind, Nameserver, Place, Server};
 use crate::context::firewall::Firewall;
 use crate::context::net::{
     Address, Answer, FdbEntry, Link, LinkKind, Lookup, Neighbour, NextHop, PolicyRule, Role, Route,
     RouteKind, TABLE_MAIN, Vxlan,
 };
 use crate::context::registry::{Api, ApiVersion, Key, Value};
-use crate::context::{Context, Part, SCHEMA, Unread};
+use crate::context::{Context, Part, SCHEMA, Socket, Unread};
+use crate::evidence::services::{Answer as Tried, Services};
 use crate::finding::{Code, Finding};
 
 /// The context that `text` tells.
@@ -53,6 +59,23 @@ pub fn context(text: &str) -> Context {
 pub fn report(text: &str) -> Report {
     let context = context(text);
     evaluate(&View::new(&context, None))
+}
+
+/// All findings of one who watches the services that the keys tell of, and tried `probes`.
+pub fn watched(text: &str, probes: &[(&str, Tried)]) -> Vec<Finding> {
+    let context = context(text);
+    let services = Services::of(&context.registry.keys, "/", None);
+    let probes = probes.iter();
+    let probes = probes.map(|(at, answer)| (at.parse().expect("ip:port"), answer.clone()));
+    let probes = probes.collect();
+    evaluate(&View::new(&context, None).with_services(&services, &probes)).findings
+}
+
+/// Their titles, of one code.
+pub fn titles(text: &str, probes: &[(&str, Tried)], code: u16) -> Vec<String> {
+    let mut found = watched(text, probes);
+    found.retain(|finding| finding.code == Code(code));
+    found.into_iter().map(|finding| finding.title).collect()
 }
 
 /// What iptables-save prints, as lines of a context.
@@ -159,8 +182,46 @@ fn add(context: &mut Context, line: &str) {
             partly: true,
         }),
         "key" => key(context, first, words.0[2], rest),
+        "folder" => {
+            key(context, first, words.0[2], "");
+            last_key(context).directory = true;
+        }
+        "ttl" => last_key(context).ttl = Some(first.parse().expect("seconds")),
+        "bind" => balancer(context).binds.push(Bind {
+            section: "in".to_owned(),
+            address: first.to_owned(),
+            ..Bind::default()
+        }),
+        "server" => balancer(context).servers.push(Server {
+            section: "myapp".to_owned(),
+            name: first.to_owned(),
+            address: words.0[2].to_owned(),
+            check: words.has("check"),
+            ..Server::default()
+        }),
+        "listens" => context.sockets.push(Socket {
+            protocol: "tcp".to_owned(),
+            local: first.to_owned(),
+            state: Some("LISTEN".to_owned()),
+            comm: words.0.get(2).map(|&comm| comm.to_owned()),
+            ..Socket::default()
+        }),
         other => panic!("what is `{other}`?"),
     }
+}
+
+fn last_key(context: &mut Context) -> &mut Key {
+    context.registry.keys.last_mut().expect("a key before it")
+}
+
+fn balancer(context: &mut Context) -> &mut Balancer {
+    if context.files.balancers.is_empty() {
+        context.files.balancers.push(Balancer {
+            file: "/etc/haproxy/haproxy.cfg".to_owned(),
+            ..Balancer::default()
+        });
+    }
+    &mut context.files.balancers[0]
 }
 
 fn link(name: &str, words: &Words<'_>) -> Link {

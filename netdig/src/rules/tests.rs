@@ -45,6 +45,16 @@ const CATALOGUE: &str = "
     ND407 config-clobber medium
     ND408 public-ip-unreachable high
     ND409 lease-expiring high
+    ND501 blank-host critical
+    ND502 self-loop-upstream critical
+    ND503 rejected-value high
+    ND504 portless-upstream medium
+    ND505 duplicate-upstream medium
+    ND506 upstream-not-leased high
+    ND507 stale-upstream high
+    ND508 wrong-address-registered high
+    ND509 upstream-unreachable high
+    ND510 empty-set high
     ND901 events-lost info
     ND902 payload-cut info
     ND903 no-permission info

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::context::flannel::Origin;
 use crate::context::net::{Answer, Lookup, Route};
 use crate::context::registry::{ApiVersion, Key};
+use crate::evidence::services::{Probes, Services};
 use crate::evidence::traffic::Traffic;
 
 /// All that a rule may know.
@@ -20,6 +21,10 @@ pub struct View<'a> {
     pub routing: Routing<'a>,
     /// What packets showed, where packets are seen.
     pub traffic: Option<&'a Traffic>,
+    /// What a registry's keys tell of services, where they are watched.
+    pub services: Option<&'a Services<'a>>,
+    /// Upstreams that were tried.
+    pub probes: Option<&'a Probes>,
     lookups: FxHashMap<IpAddr, &'a Lookup>,
     keys: FxHashMap<(ApiVersion, &'a str), &'a Key>,
     /// This namespace's own addresses.
@@ -45,11 +50,21 @@ impl<'a> View<'a> {
             overlays,
             routing: Routing::new(&context.net.routes, &context.net.rules),
             traffic,
+            services: None,
+            probes: None,
             lookups: lookups.map(|one| (one.destination, one)).collect(),
             keys: keys.map(|key| ((key.api, key.key.as_str()), key)).collect(),
             local,
             overlay_links,
         }
+    }
+
+    /// With the services that are watched, and what became of trying their upstreams.
+    #[must_use]
+    pub fn with_services(mut self, services: &'a Services<'a>, probes: &'a Probes) -> View<'a> {
+        self.services = Some(services);
+        self.probes = Some(probes);
+        self
     }
 
     /// The overlay that an address belongs to.

@@ -2,4 +2,6 @@
 pub mod idle;
 pub mod netdev;
 pub mod pcap;
+pub mod peers;
 pub mod probe;
+pub mod registry;

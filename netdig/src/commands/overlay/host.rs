@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::overlay::OverlayArgs;
 use crate::commands::privileges;
 use crate::conclusions::{Live, When};
 use crate::context::namespace::{Namespace, inside};
@@ -28,10 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Starts to look at the host.
 ///
 /// # Errors
-/// Where the flags for etcd do not fit together, or no thread can be had.
-pub fn watch(args: &OverlayArgs) -> Result<Live> {
-    let registry = args.etcd.options()?;
-    let netns = args.netns.clone();
+/// Where no thread can be had.
+pub fn watch(netns: Option<&str>, registry: Options) -> Result<Live> {
+    let netns = netns.map(str::to_owned);
     let hear = Arc::new(Slot::default());
     let tell = Arc::clone(&hear);
     std::thread::Builder::new()

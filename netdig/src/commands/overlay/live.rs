@@ -65,7 +65,10 @@ pub fn run(args: &OverlayArgs) -> anyhow::Result<Option<Severity>> {
         eprintln!("netdig: {}", opening::sentence(args, &mut tracker, &names));
     }
     let mut engine = Engine::new(tracker, ports(args), selection, output, args.count);
-    engine.conclude(Conclusions::of_host(host::watch(args)?));
+    engine.conclude(Conclusions::of_host(host::watch(
+        args.netns.as_deref(),
+        args.etcd.options()?,
+    )?));
     let stop = Stop::watch(args.duration)?;
     if let Some(path) = &args.ready_file {
         ready(path)?;

@@ -11,8 +11,9 @@ use rustls::{DigitallySignedStruct, SignatureScheme};
 use tonic::transport::Endpoint;
 use ureq::tls::{ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
+use super::discover::Sources;
 use super::error::{Failure, Gap, chain, tls};
-use super::options::{TlsFiles, User};
+use super::options::{Options, TlsFiles, Url, User};
 
 /// Longest file of certificates.
 const LONGEST_FILE: u64 = 1024 * 1024;
@@ -38,8 +39,26 @@ pub struct Access {
 }
 
 impl Access {
+    /// What it takes for these sources, and each endpoint as connections want it.
+    pub fn to(sources: &Sources, options: &Options) -> Result<(Access, Vec<String>), Gap> {
+        let default = !sources.tls.is_empty();
+        let speaks_tls = |url: &Url| url.tls.unwrap_or(default);
+        let any_tls = sources.endpoints.iter().any(|one| speaks_tls(&one.url));
+        let mut access = Access::load(&sources.tls, any_tls)?;
+        let in_url = sources
+            .endpoints
+            .iter()
+            .find_map(|one| one.url.user.clone());
+        access.user = options.user.clone().or(in_url);
+        access.dial = options.dial_timeout;
+        access.command = options.command_timeout;
+        let endpoints = sources.endpoints.iter();
+        let bases = endpoints.map(|one| one.url.base(default)).collect();
+        Ok((access, bases))
+    }
+
     /// Reads the files; the system's CAs only where an endpoint speaks TLS.
-    pub fn load(files: &TlsFiles, any_tls: bool) -> Result<Access, Gap> {
+    fn load(files: &TlsFiles, any_tls: bool) -> Result<Access, Gap> {
         let roots = match &files.cacert {
             Some(path) => pem(path, "--cacert", "the CA's certificate")?,
             None if any_tls && !files.insecure => system_roots(),

@@ -40,6 +40,7 @@ impl Failure {
 }
 
 pub const HINT_USER: &str = "--user NAME:PASSWORD";
+pub const HINT_ROLE: &str = "a user with a role that may read it: --user NAME:PASSWORD";
 pub const HINT_CA: &str = "--cacert FILE, the CA that signed etcd's certificate";
 pub const HINT_CLIENT: &str = "--cert FILE --key FILE, a client certificate that etcd trusts";
 

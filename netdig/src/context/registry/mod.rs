@@ -1,13 +1,13 @@
 //! etcd's keys, by the API that they were read with: v2 and v3 hold different ones.
-mod access;
-mod discover;
+pub(crate) mod access;
+pub(crate) mod discover;
 mod dump;
-mod error;
+pub(crate) mod error;
 mod near;
 mod options;
-mod read;
-mod v2;
-mod v3;
+pub(crate) mod read;
+pub(crate) mod v2;
+pub(crate) mod v3;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::access::Access;
 use super::discover::{self, Sources};
 use super::error::{Failure, Gap, Reading, http};
-use super::options::{Options, Url, Which};
+use super::options::{Options, Which};
 use super::{Api, Endpoint, Key, Login, Registry, dump, near, v2, v3};
 use crate::context::{Context, Part, Unread};
 
@@ -72,7 +72,7 @@ struct Asking<'a> {
 
 /// What an endpoint's first word tells.
 #[derive(Debug, Clone, PartialEq)]
-enum State {
+pub enum State {
     Serves,
     /// Something takes connections and does not speak HTTP/1: it may speak gRPC still.
     Odd,
@@ -82,22 +82,7 @@ enum State {
 
 impl<'a> Asking<'a> {
     fn new(options: &Options, sources: &'a Sources) -> Result<Asking<'a>, Gap> {
-        let default = !sources.tls.is_empty();
-        let speaks_tls = |url: &Url| url.tls.unwrap_or(default);
-        let any_tls = sources.endpoints.iter().any(|one| speaks_tls(&one.url));
-        let mut access = Access::load(&sources.tls, any_tls)?;
-        let in_url = sources
-            .endpoints
-            .iter()
-            .find_map(|one| one.url.user.clone());
-        access.user = options.user.clone().or(in_url);
-        access.dial = options.dial_timeout;
-        access.command = options.command_timeout;
-        let bases: Vec<String> = sources
-            .endpoints
-            .iter()
-            .map(|one| one.url.base(default))
-            .collect();
+        let (access, bases) = Access::to(sources, options)?;
         let endpoints = sources
             .endpoints
             .iter()
@@ -378,7 +363,7 @@ fn unread(what: &str, why: &str, hint: Option<String>, partly: bool) -> Unread {
 }
 
 /// An endpoint's version, where it tells one.
-fn version(base: &str, access: &Access) -> Result<Option<String>, (State, String)> {
+pub fn version(base: &str, access: &Access) -> Result<Option<String>, (State, String)> {
     let url = format!("{base}/version");
     let first_word = access.dial.max(Duration::from_millis(1));
     let failed = |failure| match failure {

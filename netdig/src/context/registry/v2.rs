@@ -1,11 +1,12 @@
 //! API v2 over HTTP: a tree of directories with keys in it.
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 use ureq::http::HeaderMap;
+use ureq::http::response::Parts;
 
 use super::access::Access;
 use super::error::{Failure, Gap, HINT_USER, Reading, chain, http};
@@ -22,6 +23,7 @@ const MEMORY: Duration = Duration::from_millis(250);
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Answer {
+    action: String,
     error_code: Option<u32>,
     message: Option<String>,
     cause: Option<String>,
@@ -115,7 +117,12 @@ impl Node {
         if self.key.is_empty() {
             return;
         }
-        keys.push(Key {
+        keys.push(self.key());
+    }
+
+    /// Without what stands below it.
+    fn key(self) -> Key {
+        Key {
             api: ApiVersion::V2,
             key: self.key,
             value: self.value,
@@ -124,7 +131,7 @@ impl Node {
             ttl: self.ttl,
             directory: self.dir,
             ..Key::default()
-        });
+        }
     }
 
     /// All of it as keys.
@@ -138,14 +145,45 @@ impl Node {
 /// What a directory holds.
 pub struct Listing {
     pub node: Option<Node>,
-    cluster: Option<String>,
-    index: u64,
+    pub cluster: Option<String>,
+    pub index: u64,
 }
+
+/// A question whose answer comes when something happens: what its head said at once.
+pub struct Waiting {
+    pub cluster: Option<String>,
+    pub index: u64,
+    status: u16,
+    json: bool,
+    body: Body,
+}
+
+/// What came of waiting.
+pub enum Waited {
+    Event(Event),
+    /// Nothing happened.
+    Quiet,
+    /// etcd remembers no more from the index that was asked for on.
+    Cleared,
+}
+
+/// What happened to a node.
+pub struct Event {
+    /// etcd's word for it: `set`, `expire`, …
+    pub action: String,
+    pub index: u64,
+    /// As it is now; of one that is gone the name.
+    pub node: Key,
+}
+
+type Body = BufReader<ureq::BodyReader<'static>>;
+type Request = ureq::RequestBuilder<ureq::typestate::WithoutBody>;
 
 pub struct Client<'a> {
     agent: ureq::Agent,
     base: &'a str,
     user: Option<&'a User>,
+    quorum: bool,
 }
 
 impl<'a> Client<'a> {
@@ -154,24 +192,35 @@ impl<'a> Client<'a> {
             agent: access.agent(access.command),
             base,
             user: access.user.as_ref(),
+            quorum: false,
+        }
+    }
+
+    /// Lists as a majority of the members has it: who compares indexes can do nothing with old ones.
+    pub fn with_quorum(self) -> Client<'a> {
+        Client {
+            quorum: true,
+            ..self
         }
     }
 
     /// A directory, with all below it or only its own entries; nothing where it is missing.
     pub fn keys(&self, path: &str, recursive: bool) -> Result<Listing, Failure> {
-        let url = format!("{}?recursive={recursive}", self.url(path));
+        let mut url = format!("{}?recursive={recursive}", self.url(path));
+        if self.quorum {
+            url.push_str("&quorum=true");
+        }
         let (status, headers, answer) = self.get(&url, None)?;
-        let header = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
+        let (cluster, index) = place(&headers);
         let listing = |node| Listing {
             node,
-            cluster: header("X-Etcd-Cluster-Id"),
-            index: header("X-Etcd-Index")
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(0),
+            cluster,
+            index,
         };
         match answer {
+            // Nothing is there, nor is there below a key (104).
             Answer {
-                error_code: Some(100),
+                error_code: Some(100 | 104),
                 ..
             } => Ok(listing(None)),
             Answer {
@@ -200,31 +249,93 @@ impl<'a> Client<'a> {
         url
     }
 
-    fn get(&self, url: &str, wait: Option<Duration>) -> Result<(u16, HeaderMap, Answer), Failure> {
-        let mut request = self.agent.get(url);
-        if let Some(User { name, password }) = self.user {
-            let word = base64::encode(format!("{name}:{password}").as_bytes());
-            request = request.header("Authorization", format!("Basic {word}"));
+    /// Waits for the first event below `path`: from index `since` on, or from now on.
+    pub fn wait(&self, path: &str, since: Option<u64>, time: Duration) -> Result<Waiting, Failure> {
+        let mut url = format!("{}?wait=true&recursive=true", self.url(path));
+        if let Some(since) = since {
+            url.push_str(&format!("&waitIndex={since}"));
         }
+        let request = self.request(&url).config();
+        let request = request.timeout_global(None).timeout_per_read(None);
+        let request = request.timeout_recv_body(Some(time)).build();
+        let (head, json, body) = self.ask(&url, request)?;
+        let (cluster, index) = place(&head.headers);
+        Ok(Waiting {
+            cluster,
+            index,
+            status: head.status.as_u16(),
+            json,
+            body,
+        })
+    }
+
+    /// What a question that waited was answered.
+    pub fn waited(&self, path: &str, waiting: Waiting) -> Result<Waited, Failure> {
+        let mut body = waiting.body;
+        match body.fill_buf() {
+            Ok([]) => {
+                let why = "it ended a question that waited without an answer";
+                return Err(Failure::Down(why.to_owned()));
+            }
+            Ok(_) => {}
+            Err(error) if timed_out(&error) => return Ok(Waited::Quiet),
+            Err(error) => return Err(Failure::Down(format!("the connection ended: {error}"))),
+        }
+        if !waiting.json {
+            return Err(no_json(waiting.status, &mut body));
+        }
+        match parse(body)? {
+            Answer {
+                error_code: Some(401),
+                ..
+            } => Ok(Waited::Cleared),
+            Answer {
+                action,
+                node: Some(node),
+                ..
+            } if waiting.status == 200 => Ok(Waited::Event(Event {
+                action,
+                index: node.modified_index,
+                node: node.key(),
+            })),
+            answer => Err(self.refusal(waiting.status, path, &answer)),
+        }
+    }
+
+    fn get(&self, url: &str, wait: Option<Duration>) -> Result<(u16, HeaderMap, Answer), Failure> {
+        let mut request = self.request(url);
         if wait.is_some() {
             request = request.config().timeout_global(wait).build();
         }
+        let (head, json, mut body) = self.ask(url, request)?;
+        let status = head.status.as_u16();
+        if !json {
+            return Err(no_json(status, &mut body));
+        }
+        Ok((status, head.headers, parse(body)?))
+    }
+
+    fn request(&self, url: &str) -> Request {
+        let request = self.agent.get(url);
+        match self.user {
+            Some(User { name, password }) => {
+                let word = base64::encode(format!("{name}:{password}").as_bytes());
+                request.header("Authorization", format!("Basic {word}"))
+            }
+            None => request,
+        }
+    }
+
+    /// An answer's head, whether JSON follows, and what follows.
+    fn ask(&self, url: &str, request: Request) -> Result<(Parts, bool, Body), Failure> {
         let response = request.call().map_err(|error| http(url, &error))?;
         let (head, body) = response.into_parts();
-        let body = body.into_with_config().limit(LONGEST_ANSWER).reader();
-        let mut body = BufReader::new(body);
-        let status = head.status.as_u16();
         let json = head
             .headers
             .get("Content-Type")
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-        if !json {
-            return Err(no_json(status, &mut body));
-        }
-        let answer = serde_json::from_reader(body).map_err(|error| {
-            Failure::Down(format!("its answer cannot be read ({})", chain(&error)))
-        })?;
-        Ok((status, head.headers, answer))
+        let body = body.into_with_config().limit(LONGEST_ANSWER).reader();
+        Ok((head, json, BufReader::new(body)))
     }
 
     fn refusal(&self, status: u16, path: &str, answer: &Answer) -> Failure {
@@ -276,6 +387,24 @@ impl<'a> Client<'a> {
         }
         past
     }
+}
+
+fn parse(body: Body) -> Result<Answer, Failure> {
+    serde_json::from_reader(body)
+        .map_err(|error| Failure::Down(format!("its answer cannot be read ({})", chain(&error))))
+}
+
+/// The cluster's name and the index that an answer's head has.
+fn place(headers: &HeaderMap) -> (Option<String>, u64) {
+    let header = |name: &str| headers.get(name)?.to_str().ok();
+    let index = header("X-Etcd-Index").and_then(|text| text.parse().ok());
+    let cluster = header("X-Etcd-Cluster-Id").map(str::to_owned);
+    (cluster, index.unwrap_or(0))
+}
+
+fn timed_out(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(ureq::Error::Timeout(_)))
 }
 
 /// An answer that is no JSON: a store that is switched off, or no etcd at all.

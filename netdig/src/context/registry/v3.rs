@@ -3,13 +3,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
-use etcd_client::{Channel, Client, ConnectOptions, Error, GetOptions, GetResponse, KeyValue};
+use etcd_client::{
+    Channel, Client, ConnectOptions, Error, GetOptions, GetResponse, KeyValue, WatchClient,
+};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 
 use super::access::Access;
-use super::error::{Failure, Gap, HINT_USER, Reading, chain, tls};
+use super::error::{Failure, Gap, HINT_ROLE, HINT_USER, Reading, chain, tls};
 use super::v2::too_many;
 use super::{ApiVersion, Key, MOST_KEYS, Past, Value, name};
 
@@ -27,11 +30,30 @@ pub struct Session {
     command: Duration,
     /// Whether one member is asked alone, because the cluster has no quorum.
     alone: bool,
+    /// Whether that will do; who compares revisions can do nothing with old ones.
+    may_be_old: bool,
+}
+
+/// Where a cluster is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub cluster: String,
+    pub revision: u64,
+    /// Of raft: a restored backup begins anew.
+    pub term: u64,
 }
 
 /// Connects and logs in.
 pub async fn connect(base: &str, access: &Access) -> Result<Session, Failure> {
-    let endpoint = access.endpoint(base)?;
+    connect_to(access.endpoint(base)?, access, ConnectOptions::new()).await
+}
+
+/// The same with an endpoint and options of the caller's.
+pub async fn connect_to(
+    endpoint: Endpoint,
+    access: &Access,
+    options: ConnectOptions,
+) -> Result<Session, Failure> {
     let channel = limited(access.dial, endpoint.connect()).await?;
     let channel = channel.map_err(|error| {
         let said = chain(&error);
@@ -40,30 +62,32 @@ pub async fn connect(base: &str, access: &Access) -> Result<Session, Failure> {
             false => Failure::Down(said),
         })
     })?;
-    let options = access
-        .user
-        .as_ref()
-        .map(|user| ConnectOptions::new().with_user(user.name.as_str(), user.password.as_str()));
+    let nameless = options.clone();
+    let options = match &access.user {
+        Some(user) => options.with_user(user.name.as_str(), user.password.as_str()),
+        None => options,
+    };
     let session = |client| Session {
         client,
         command: access.command,
         alone: false,
+        may_be_old: true,
     };
     let tonic = || Channel::Tonic(channel.clone());
-    match limited(access.command, Client::from_channel(tonic(), options)).await? {
+    match limited(access.command, Client::from_channel(tonic(), Some(options))).await? {
         Ok(client) => Ok(session(client)),
         // A name is not asked for where everyone may read.
         Err(Error::GRpcStatus(status))
             if status.message().contains("authentication is not enabled") =>
         {
-            let client = Client::from_channel(tonic(), None).await;
+            let client = Client::from_channel(tonic(), Some(nameless)).await;
             client.map(session).map_err(|error| failure(&error))
         }
         Err(error) => Err(failure(&error)),
     }
 }
 
-async fn limited<T>(time: Duration, work: impl Future<Output = T>) -> Result<T, Failure> {
+pub async fn limited<T>(time: Duration, work: impl Future<Output = T>) -> Result<T, Failure> {
     timeout(time, work).await.map_err(|_| late(time))
 }
 
@@ -74,7 +98,7 @@ fn late(time: Duration) -> Failure {
     ))
 }
 
-fn failure(error: &Error) -> Failure {
+pub fn failure(error: &Error) -> Failure {
     match error {
         Error::GRpcStatus(status) => of_status(status),
         Error::TransportError(error) => {
@@ -101,10 +125,7 @@ fn of_status(status: &Status) -> Failure {
     }
     if status.code() == Code::PermissionDenied || status.code() == Code::Unauthenticated {
         let why = format!("etcd says no ({message})");
-        return Failure::refused(
-            why,
-            "a user with a role that may read it: --user NAME:PASSWORD",
-        );
+        return Failure::refused(why, HINT_ROLE);
     }
     // An HTTP server that knows nothing of gRPC.
     if status.code() == Code::Unimplemented {
@@ -114,6 +135,34 @@ fn of_status(status: &Status) -> Failure {
 }
 
 impl Session {
+    /// All keys below a prefix at one revision, as a majority of the members has them.
+    pub async fn list(&mut self, prefix: &str) -> Result<Reading, Failure> {
+        self.may_be_old = false;
+        let mut reading = Reading::default();
+        self.prefix(prefix, &mut reading, &mut BTreeMap::new())
+            .await?;
+        Ok(reading)
+    }
+
+    /// Where the cluster is, as a majority of its members knows it.
+    pub async fn head(&self, prefix: &str) -> Result<Head, Failure> {
+        let (start, _) = range(prefix);
+        let options = GetOptions::new().with_keys_only();
+        let answer = self.get(&start, options, self.command).await?;
+        let header = answer.header();
+        let header = header.ok_or_else(|| Failure::Down("its answer has no header".to_owned()))?;
+        Ok(Head {
+            cluster: cluster(header.cluster_id()),
+            revision: header.revision().max(0) as u64,
+            term: header.raft_term(),
+        })
+    }
+
+    pub fn watch_client(&self) -> WatchClient {
+        let client = self.client.watch_client();
+        client.max_decoding_message_size(LONGEST_ANSWER)
+    }
+
     /// Reads all keys below each prefix, at one revision.
     pub async fn read(&mut self, prefixes: &[String]) -> Result<Reading, Failure> {
         let mut reading = Reading::default();
@@ -172,7 +221,7 @@ impl Session {
                 page => page?,
             };
             if let Some(header) = answer.header() {
-                reading.cluster = Some(format!("{:x}", header.cluster_id()));
+                reading.cluster = Some(cluster(header.cluster_id()));
                 if reading.revision == 0 {
                     reading.revision = header.revision().max(0) as u64;
                 }
@@ -208,10 +257,14 @@ impl Session {
         if revision > 0 {
             options = options.with_revision(revision as i64);
         }
-        let (first, second) = (self.command.mul_f32(0.6), self.command.mul_f32(0.4));
+        let first = match self.may_be_old {
+            true => self.command.mul_f32(0.6),
+            false => self.command,
+        };
+        let second = self.command.mul_f32(0.4);
         if !self.alone {
             match self.get(start, options.clone(), first).await {
-                Err(Failure::Down(why)) if !why.contains("too large") => {}
+                Err(Failure::Down(why)) if self.may_be_old && !why.contains("too large") => {}
                 answer => return answer,
             }
         }
@@ -376,6 +429,10 @@ impl Session {
     }
 }
 
+fn cluster(id: u64) -> String {
+    format!("{id:x}")
+}
+
 fn words(failure: &Failure) -> String {
     match failure {
         Failure::Down(why) | Failure::Refused { why, .. } => why.clone(),
@@ -384,7 +441,7 @@ fn words(failure: &Failure) -> String {
 }
 
 /// From and up to which key: those of a folder, or all.
-fn range(prefix: &str) -> (Vec<u8>, Vec<u8>) {
+pub fn range(prefix: &str) -> (Vec<u8>, Vec<u8>) {
     let folder = prefix.trim_end_matches('/');
     match folder.is_empty() {
         true => (vec![0], vec![0]),
@@ -396,7 +453,7 @@ fn range(prefix: &str) -> (Vec<u8>, Vec<u8>) {
     }
 }
 
-fn key(pair: &KeyValue) -> Key {
+pub fn key(pair: &KeyValue) -> Key {
     Key {
         api: ApiVersion::V3,
         key: name(pair.key()),

@@ -134,7 +134,10 @@ fn concatenations_are_read_part_by_part() {
     let (forth, back) = (pair("docker0", "flannel0"), pair("flannel0", "docker0"));
     let both = matched(&[forth.clone(), back.clone()]);
     assert_eq!(said(&[both], State::New), "accept");
-    assert_eq!(said(&[matched(&[forth.clone()])], State::New), "drop");
+    assert_eq!(
+        said(&[matched(std::slice::from_ref(&forth))], State::New),
+        "drop"
+    );
     let map = |element: &str| {
         let data = format!(r#"{{"set":[[{element},{{"accept":null}}]]}}"#);
         rule(
