@@ -130,7 +130,7 @@ fn accepts(value: &str, check: &str) -> bool {
                 timeout server 1s\nfrontend in\n  bind 127.0.0.1:18080\n  \
                 default_backend b\nbackend b\n  server frontend1 10.0.0.1:80\n";
     let mut written = std::fs::File::create(&file).expect("a file");
-    write!(written, "{head}  server frontend2 {value}{check}\n").expect("written");
+    writeln!(written, "{head}  server frontend2 {value}{check}").expect("written");
     let status = Command::new("haproxy")
         .args(["-c", "-q", "-f"])
         .arg(&file)
