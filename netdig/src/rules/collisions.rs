@@ -216,8 +216,11 @@ pub fn refused_lease(view: &View<'_>, overlay: &Overlay<'_>, route: &Route, leas
     } else {
         subnet
     };
-    // Beneath a lease's route one of its length with a higher metric waits until that is gone.
-    let waits = subnet == route.to && route.metric > if subnet.addr().is_ipv6() { 1024 } else { 0 };
+    // Behind a lease's route one of its length with a higher metric waits until that is gone.
+    let beside = view.routing.to(route.table, route.to);
+    let alone = beside.iter().all(|one| super::by_hand::refuses(one));
+    let usual = if subnet.addr().is_ipv6() { 1024 } else { 0 };
+    let waits = subnet == route.to && alone && route.metric > usual;
     !waits
         && overlay.is_remote(lease)
         && taker(view, part).is_some_and(|one| std::ptr::eq(one, route))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::collisions::{ALMOST_DEFAULT, samples};
-use super::routing::Decision;
+use super::routing::{Decision, Sender};
 use super::view::Overlay;
 use super::{Draft, View, backend, by_hand};
 use crate::context::flannel::Lease;
@@ -25,6 +25,8 @@ struct Diverted<'a, 'v> {
     last: &'v Lease,
     address: IpAddr,
     asked: bool,
+    /// Whether it is what containers send, and not this host's own packets.
+    of_containers: bool,
     count: usize,
 }
 
@@ -52,7 +54,92 @@ pub fn find(view: &View<'_>, overlay: &Overlay<'_>, found: &mut Vec<Draft>) {
             None => all.push(one),
         }
     }
+    for one in from_containers(view, overlay, &rules) {
+        let known = |other: &Diverted<'_, '_>| std::ptr::eq(other.rule, one.rule);
+        if !all.iter().any(known) {
+            all.push(one);
+        }
+    }
     found.extend(all.iter().map(|one| draft(overlay, one)));
+}
+
+/// What rules do to packets of this host's containers alone: those that name their subnet or
+/// their bridge.
+fn from_containers<'a, 'v>(
+    view: &View<'a>,
+    overlay: &'v Overlay<'_>,
+    rules: &[&'a PolicyRule],
+) -> Vec<Diverted<'a, 'v>> {
+    let bridge = backend::bridge(view, overlay).map_or("", |link| &link.name);
+    let mut all: Vec<Diverted<'_, '_>> = Vec::new();
+    for own in overlay
+        .own_subnet
+        .into_iter()
+        .chain(overlay.own_ipv6_subnet)
+    {
+        // One behind the bridge's own.
+        let Some(source) = own.hosts().nth(1) else {
+            continue;
+        };
+        let of_them = |rule: &&PolicyRule| {
+            let from = rule.from.is_some_and(|from| from.contains(&source));
+            !rule.invert
+                && rule.ipv6 == source.is_ipv6()
+                && (from || !bridge.is_empty() && rule.iif.as_deref() == Some(bridge))
+        };
+        let theirs: Vec<&PolicyRule> = rules.iter().copied().filter(of_them).collect();
+        if theirs.is_empty() {
+            continue;
+        }
+        let sender = Sender {
+            source: Some(source),
+            iif: bridge,
+        };
+        for lease in overlay.remote_leases() {
+            let subnet = lease.subnet_in(source.is_ipv6());
+            let Some(address) = subnet.and_then(|net| samples(net).next()) else {
+                continue;
+            };
+            let Some(Decision {
+                rule: Some(rule),
+                route,
+            }) = view.routing.decision_on(address, &sender)
+            else {
+                continue;
+            };
+            let taken = theirs.iter().any(|one| std::ptr::eq(*one, rule))
+                && is_elsewhere(overlay, lease, route)
+                && is_routed(view, overlay, lease, address);
+            if !taken {
+                continue;
+            }
+            match all.iter_mut().find(|known| std::ptr::eq(known.rule, rule)) {
+                Some(known) => (known.count, known.last) = (known.count + 1, lease),
+                None => all.push(Diverted {
+                    rule,
+                    route,
+                    lease,
+                    last: lease,
+                    address,
+                    asked: false,
+                    of_containers: true,
+                    count: 1,
+                }),
+            }
+        }
+    }
+    all
+}
+
+/// Whether a route of a rule's table, or its refusal, is another way than the overlay's. A longer
+/// route of such a table is told of itself: here it is what stands for all the rest.
+fn is_elsewhere(overlay: &Overlay<'_>, lease: &Lease, route: Option<&Route>) -> bool {
+    route.is_none_or(|route| {
+        route.to.prefix_len() <= ALMOST_DEFAULT
+            && !by_hand::refuses(route)
+            && route.dev().is_some()
+            && !is_way_to(overlay, lease, route)
+    })
 }
 
 /// Whether a rule is none of the three that every host has.
@@ -143,13 +230,7 @@ fn diverted<'a, 'v>(
         }
         _ => false,
     });
-    // A longer route of such a table is told of itself: here it is what stands for all the rest.
-    let elsewhere = route.is_none_or(|route| {
-        route.to.prefix_len() <= ALMOST_DEFAULT
-            && !by_hand::refuses(route)
-            && route.dev().is_some()
-            && !is_way_to(overlay, lease, route)
-    });
+    let elsewhere = is_elsewhere(overlay, lease, route);
     // A rule for all the world is a router's or a VPN's: only the kernel's word is enough.
     let sure = asked.is_some() || named(rule).is_some();
     let routed = is_routed(view, overlay, lease, address);
@@ -160,16 +241,21 @@ fn diverted<'a, 'v>(
         last: lease,
         address,
         asked: asked.is_some(),
+        of_containers: false,
         count: 1,
     })
 }
 
 fn draft(overlay: &Overlay<'_>, one: &Diverted<'_, '_>) -> Draft {
     let words = words(one.rule);
-    let (does, end) = match one.route {
-        None => ("refuses packets for", String::new()),
-        Some(route) => (
-            "takes packets for",
+    let (does, end) = match (one.route, one.of_containers) {
+        (None, false) => ("refuses packets for", String::new()),
+        (None, true) => ("refuses containers' packets for", String::new()),
+        (Some(route), of_containers) => (
+            match of_containers {
+                true => "takes containers' packets for",
+                false => "takes packets for",
+            },
             format!(" elsewhere, by {}", way(route)),
         ),
     };
@@ -190,7 +276,7 @@ fn draft(overlay: &Overlay<'_>, one: &Diverted<'_, '_>) -> Draft {
         .because(
             "Rules are asked in the order of their numbers, before any route: the overlay's own \
              route in the table main is not looked at. Containers behind that lease cannot be \
-             reached from this host.",
+             reached from here.",
         )
         .seen(Evidence::new(
             "rule",
@@ -328,6 +414,47 @@ mod tests {
         }
         let asked = with("rule 100 to 10.5.7.0/24 prohibit\nlookup subnet 10.5.7.1 refused EACCES");
         assert_eq!(asked[0].confidence, Confidence::Certain);
+    }
+
+    #[test]
+    fn a_rule_on_what_containers_send_is_found() {
+        let bridge = "link cni0 bridge\naddress 10.5.1.1/24 dev cni0\nroute default via 10.1.1.9 dev eth0 table 88";
+        for rule in [
+            "rule 90 from 10.5.1.0/24 lookup 88",
+            "rule 90 iif cni0 lookup 88",
+        ] {
+            let found = with(&format!("{bridge}\n{rule}"));
+            assert_eq!(found.len(), 1, "{found:?}");
+            let title = &found[0].title;
+            assert!(
+                title.contains("the policy rule 90")
+                    && title.contains("takes containers' packets for 10.5.7.0/24")
+                    && title.contains("and 1 more"),
+                "{title}"
+            );
+            assert_eq!(
+                found[0].fix,
+                ["ip rule add to 10.5.0.0/16 lookup main priority 89"]
+            );
+        }
+        let refused = with(&format!(
+            "{bridge}\nrule 90 from 10.5.1.0/24 to 10.5.7.0/24 prohibit"
+        ));
+        assert!(
+            refused[0].title.contains("(lease of 10.1.1.187)"),
+            "{refused:?}"
+        );
+        for innocent in [
+            // The table has the overlay's routes too, or main is asked first.
+            "rule 90 from 10.5.1.0/24 lookup 88\nroute 10.5.0.0/16 dev flannel.1 table 88",
+            "rule 90 from 10.5.1.0/24 lookup 88\nrule 80 to 10.5.0.0/16 lookup 254",
+            "rule 90 from 10.9.0.0/16 lookup 88",
+            "rule 90 iif eth1 lookup 88",
+            "rule 90 from 10.5.1.0/24 lookup 77",
+        ] {
+            let found = with(&format!("{bridge}\n{innocent}"));
+            assert!(found.is_empty(), "{innocent}: {found:?}");
+        }
     }
 
     #[test]

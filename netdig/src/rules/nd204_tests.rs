@@ -250,6 +250,13 @@ fn a_route_that_refuses_a_lease_or_a_part_of_it_is_found_once() {
             [format!("ip route del {kind} 10.5.7.0/24").as_str(), right]
         );
     }
+    // Before flannel's own route, by its metric.
+    let own = OWN.trim_end();
+    let first = format!("{VXLAN}{own} metric 50\nroute 10.5.7.0/24 kind prohibit metric 5");
+    let found = findings(&first, 204);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let title = "the prohibit route 10.5.7.0/24";
+    assert!(found[0].title.starts_with(title), "{}", found[0].title);
     for more in [
         // Its own range, none of a lease's, wider than the leases' routes, one that waits.
         "route 10.5.1.0/24 kind blackhole",

@@ -67,6 +67,11 @@ impl<'a> Routing<'a> {
 
     /// What decides on such a packet. None where nothing leads there.
     pub fn decision(&self, destination: IpAddr) -> Option<Decision<'a>> {
+        self.decision_on(destination, &Sender::HOST)
+    }
+
+    /// What decides on a packet of this sender's.
+    pub fn decision_on(&self, destination: IpAddr, sender: &Sender<'_>) -> Option<Decision<'a>> {
         let v6 = is_v6(destination);
         let rules = &self.rules[usize::from(v6)];
         if rules.is_empty() {
@@ -78,7 +83,7 @@ impl<'a> Routing<'a> {
         let mut at = 0;
         while let Some(&rule) = rules.get(at) {
             at += 1;
-            if !applies(rule, destination) {
+            if !applies(rule, destination, sender) {
                 continue;
             }
             let decided = |route| Decision {
@@ -147,8 +152,24 @@ impl<'a> Routing<'a> {
     }
 }
 
-/// Whether a rule takes a packet of this host's own before it has a source, mark or device.
-fn applies(rule: &PolicyRule, destination: IpAddr) -> bool {
+/// Who sends a packet that is to be routed.
+pub struct Sender<'a> {
+    /// Absent of this host's own packets, before they have one.
+    pub source: Option<IpAddr>,
+    /// The link that it came by.
+    pub iif: &'a str,
+}
+
+impl Sender<'_> {
+    /// This host itself.
+    pub const HOST: Sender<'static> = Sender {
+        source: None,
+        iif: "lo",
+    };
+}
+
+/// Whether a rule takes a packet without a mark, before it has a device to leave by.
+fn applies(rule: &PolicyRule, destination: IpAddr, sender: &Sender<'_>) -> bool {
     let nowhere: IpAddr = match rule.ipv6 {
         true => Ipv6Addr::UNSPECIFIED.into(),
         false => Ipv4Addr::UNSPECIFIED.into(),
@@ -157,9 +178,10 @@ fn applies(rule: &PolicyRule, destination: IpAddr) -> bool {
     if rule.others {
         return false;
     }
-    let matches = rule.from.is_none_or(|net| net.contains(&nowhere))
+    let source = sender.source.unwrap_or(nowhere);
+    let matches = rule.from.is_none_or(|net| net.contains(&source))
         && rule.to.is_none_or(|net| net.contains(&destination))
-        && rule.iif.as_deref().is_none_or(|iif| iif == "lo")
+        && rule.iif.as_deref().is_none_or(|iif| iif == sender.iif)
         && rule.oif.is_none()
         && rule.fwmark.unwrap_or(0) & rule.fwmask.unwrap_or(u32::MAX) == 0;
     matches != rule.invert
