@@ -239,7 +239,7 @@ mod tests {
             let line = line(&change(old, new), &mut Clock::rfc3339());
             line.split_once(' ').expect("a time").1.to_owned()
         };
-        assert_eq!(told(None, Some(":80\n")), r"v2 set /a\x1b/b: :80\n  @ 7");
+        assert_eq!(told(None, Some(":80\n")), r"v2 set /a\x1b/b: :80\x0a  @ 7");
         assert_eq!(
             told(Some(""), Some("x")),
             r"v2 set /a\x1b/b: (empty) → x  @ 7"
