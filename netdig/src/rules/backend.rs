@@ -1,4 +1,6 @@
 //! What flannel's backends set in the kernel, and what they cost.
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
@@ -41,7 +43,7 @@ pub fn underlay<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> 
     let by_peer = || {
         let peers = overlay.remote_leases().filter_map(Lease::public);
         peers
-            .filter_map(|address| net.lookup(address)?.dev())
+            .filter_map(|address| view.asked(address)?.dev())
             .find(|dev| !overlay.links.contains(dev))
     };
     let by_default = || {
@@ -154,6 +156,17 @@ pub fn bridge<'a>(view: &View<'a>, overlay: &Overlay<'_>) -> Option<&'a Link> {
         .filter(|one| own.contains(&one.net.addr()));
     here.filter_map(|one| net.link(&one.link))
         .find(|link| link.kind == LinkKind::Bridge)
+}
+
+/// Whether flanneld here was told this address, as behind NAT.
+pub fn was_told(view: &View<'_>, address: IpAddr) -> bool {
+    // `--public-ip=ADDRESS`, or the word behind it.
+    let is_it = |arg: &String| {
+        let value = arg.rsplit('=').next().unwrap_or(arg);
+        value.parse() == Ok(address)
+    };
+    let mut processes = view.context.processes.iter();
+    processes.any(|one| one.runs("flanneld") && one.args.iter().any(is_it))
 }
 
 /// How a lease is spoken of: `192.168.13.0/24 (lease of 10.1.1.187)`.

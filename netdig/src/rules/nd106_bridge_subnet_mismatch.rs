@@ -90,7 +90,7 @@ fn decides(view: &View<'_>, overlay: &Overlay<'_>, ipv6: bool) -> Option<Said> {
 
 /// The lease of one of our addresses; of several it is not known which one is meant.
 fn lease<'v>(view: &View<'_>, overlay: &'v Overlay<'_>, ipv6: bool) -> Option<(&'v Lease, IpNet)> {
-    let ours = |lease: &&Lease| lease.publics().any(|ip| view.is_local(ip));
+    let ours = |lease: &&Lease| view.is_ours(lease);
     let mut leases = overlay.leases.iter().filter(ours);
     let (first, second) = (leases.next()?, leases.next());
     let net = match ipv6 {

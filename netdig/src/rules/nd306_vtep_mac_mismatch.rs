@@ -109,18 +109,7 @@ fn twins(overlay: &Overlay<'_>) -> Option<Draft> {
 /// Whether the lease is another host's by now, which wrote its own address into it: ND402.
 fn is_anothers(view: &View<'_>, lease: &Lease) -> bool {
     let mut publics = lease.publics().peekable();
-    publics.peek().is_some() && publics.all(|ip| !view.is_local(ip) && !was_told(view, ip))
-}
-
-/// Whether flanneld here was told this address, as behind NAT.
-pub(super) fn was_told(view: &View<'_>, address: IpAddr) -> bool {
-    // `--public-ip=ADDRESS`, or the word behind it.
-    let is_it = |arg: &String| {
-        let value = arg.rsplit('=').next().unwrap_or(arg);
-        value.parse() == Ok(address)
-    };
-    let mut processes = view.context.processes.iter();
-    processes.any(|one| one.runs("flanneld") && one.args.iter().any(is_it))
+    publics.peek().is_some() && publics.all(|ip| !view.is_local(ip) && !backend::was_told(view, ip))
 }
 
 fn own(view: &View<'_>, overlay: &Overlay<'_>, link: &Link, ipv6: bool) -> Option<Draft> {

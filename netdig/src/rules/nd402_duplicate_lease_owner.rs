@@ -4,10 +4,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::view::Overlay;
-use super::{
-    Draft, Rule, View, backend, nd306_vtep_mac_mismatch::was_told, nd401_nat_public_ip::nat,
-    renumber,
-};
+use super::{Draft, Rule, View, backend, nd401_nat_public_ip::nat, renumber};
 use crate::context::Part;
 use crate::context::flannel::Lease;
 use crate::context::net::{Address, LinkKind};
@@ -191,7 +188,8 @@ fn by_device(view: &View<'_>, overlay: &Overlay<'_>, lease: &Lease, now: IpAddr)
     let ours = on_it.any(|one| lease.subnets().any(|net| net.contains(&one.net.addr())));
     let ipv6 = lease.ipv4_subnet().is_none();
     let (mac, named) = (link.mac.as_deref()?, lease.vtep_mac_of(ipv6)?);
-    let others = !mac.eq_ignore_ascii_case(named) && !view.is_local(now) && !was_told(view, now);
+    let others =
+        !mac.eq_ignore_ascii_case(named) && !view.is_local(now) && !backend::was_told(view, now);
     let underlay = |one: &&Address| {
         let link = view.context.net.link(&one.link);
         let inside = link.is_none_or(|link| link.loopback || link.kind == LinkKind::Bridge);

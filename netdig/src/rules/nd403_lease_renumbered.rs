@@ -61,7 +61,7 @@ fn present<'a>(view: &View<'_>, overlay: &'a Overlay<'_>) -> Option<Present<'a>>
     let file = overlay
         .subnet_env
         .and_then(|file| Some((file, file.subnet.or(file.ipv6_subnet)?.trunc())));
-    let own = |lease: &&Lease| lease.publics().any(|ip| view.is_local(ip));
+    let own = |lease: &&Lease| view.is_ours(lease);
     let leases = || overlay.leases.iter().filter(own);
     let agreed = leases().find(|lease| file.is_some_and(|(_, net)| net == lease.subnet));
     let newest = agreed.or_else(|| leases().max_by_key(|lease| lease.origin.modified));

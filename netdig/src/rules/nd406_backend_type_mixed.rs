@@ -318,7 +318,7 @@ fn plain(value: &Json) -> String {
 /// This host's backend: by its lease, by its device, else by the configuration.
 fn ours(view: &View<'_>, overlay: &Overlay<'_>) -> Option<(String, Evidence)> {
     let local = |lease: &&Lease| {
-        let own = lease.publics().any(|ip| view.is_local(ip));
+        let own = view.is_ours(lease);
         own || overlay.own_subnet == Some(lease.subnet)
     };
     let ours = match overlay.leases.iter().find(local) {

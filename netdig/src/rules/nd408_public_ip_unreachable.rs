@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
-use super::nd306_vtep_mac_mismatch::was_told;
 use super::renumber::{self, quoted};
 use super::view::Overlay;
-use super::{Draft, Rule, View, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners};
+use super::{
+    Draft, Rule, View, backend, nd401_nat_public_ip::nat, nd402_duplicate_lease_owner::owners,
+};
 use crate::context::Part;
 use crate::context::flannel::{Lease, no_hosts};
 use crate::context::net::{Answer, LinkKind, Neighbour};
@@ -228,7 +229,7 @@ impl Own {
 
 fn not_ours(view: &View<'_>, lease: &Lease, address: IpAddr) -> Option<Draft> {
     // One that was asked for, or a cloud's outer address, is another's to translate.
-    let asked = was_told(view, address);
+    let asked = backend::was_told(view, address);
     if asked || !is_private(address) {
         return None;
     }

@@ -40,7 +40,7 @@ fn check(view: &View<'_>, found: &mut Vec<Draft>) {
 fn gone(view: &View<'_>, overlay: &Overlay<'_>) -> Option<Draft> {
     let (config, file) = (overlay.config.as_ref()?, overlay.subnet_env?);
     let subnet = file.subnet.or(file.ipv6_subnet)?.trunc();
-    let is_ours = |lease: &Lease| lease.publics().any(|ip| view.is_local(ip));
+    let is_ours = |lease: &Lease| view.is_ours(lease);
     // One of another subnet is ND403's; one that others have of this subnet, ND402's.
     let leased = overlay.leases_in(subnet).next().is_some() || overlay.leases.iter().any(is_ours);
     if leased || !is_its_registry(view, overlay, config) {
@@ -149,7 +149,7 @@ fn is_late(lease: &Lease, renewal: i64) -> bool {
 
 fn draft(view: &View<'_>, first: &Lease, leases: &[&Lease], margin: i64) -> Draft {
     let left = first.ttl.unwrap_or_default();
-    let own = first.publics().any(|ip| view.is_local(ip));
+    let own = view.is_ours(first);
     let whose = match (own, first.public()) {
         (true, _) => "this host's lease ".to_owned() + &first.subnet.to_string(),
         (false, Some(ip)) => format!("the lease {} of {ip}", first.subnet),

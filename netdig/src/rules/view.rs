@@ -7,7 +7,7 @@ use super::overlay::overlays;
 pub use super::overlay::{Overlay, flannel_backend};
 use super::routing::Routing;
 use crate::context::Context;
-use crate::context::flannel::Origin;
+use crate::context::flannel::{Lease, Origin};
 use crate::context::net::{Answer, Lookup, Route};
 use crate::context::registry::{ApiVersion, Key};
 use crate::evidence::services::{Probes, Services};
@@ -85,6 +85,11 @@ impl<'a> View<'a> {
     /// Whether an address is one of this namespace's own.
     pub fn is_local(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.local.contains(&address)
+    }
+
+    /// Whether a lease names one of this host's addresses.
+    pub fn is_ours(&self, lease: &Lease) -> bool {
+        lease.publics().any(|public| self.is_local(public))
     }
 
     /// The overlays that this host takes part in. The registry may hold others, of hosts that
